@@ -1,0 +1,225 @@
+"""assistant.yaml -> Settings. Owns the configuration schema and its errors; builds nothing.
+
+Relative paths are resolved against the folder of the file. `yamlfile` says how a file is read.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, model_validator
+
+from assistant.errors import ConfigError
+from assistant.yamlfile import Section, read_yaml, validated
+
+FILE_NAME = "assistant.yaml"
+_MASK = "**********"
+
+
+class PackageSource(Section):
+    """Weights inside one or several packages of the company's package index, joined in order."""
+
+    packages: tuple[str, ...] = Field(min_length=1, description="requirements such as name==1.0")
+    file: str = Field(description="file or folder inside the package; {part} is the part's number")
+
+
+class HubSource(Section):
+    """A revision of a repository on a model hub."""
+
+    hub: str
+    revision: str
+    file: str | None = None
+
+
+class PathSource(Section):
+    """A local file or folder."""
+
+    path: Path
+
+
+class ModelPin(Section):
+    """A model's exact identity: where its weights come from, in order of preference, and their digest."""
+
+    kind: Literal["causal-lm", "embedder"]
+    format: Literal["gguf", "safetensors"] = "safetensors"
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of the weights file")
+    licence: str = ""
+    sources: tuple[PackageSource | HubSource | PathSource, ...] = Field(min_length=1)
+    max_tokens: int | None = Field(None, ge=16, description="embedder: longest input; None: the model's own")
+
+
+class Models(Section):
+    """Which models are used, and the operator's own pins beside the built-in catalogue."""
+
+    base: str = "smollm2-135m-instruct"
+    embedder: str = "all-minilm-l6-v2"
+    folder: Path = Path("var/models")
+    catalogue: dict[str, ModelPin] = {}
+    hub_timeout_s: float = Field(5.0, gt=0)
+
+
+class LocalEngine(Section):
+    """transformers + PEFT in this process."""
+
+    kind: Literal["local"] = "local"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    threads: int | None = Field(None, ge=1)
+    resident_adapters: int = Field(8, ge=1)
+    queue_length: int = Field(64, ge=1)
+
+
+class HttpEngine(Section):
+    """A vLLM server, or another that speaks the OpenAI protocol and serves adapters by model name."""
+
+    kind: Literal["http"]
+    url: str
+    model: str
+    api_key: SecretStr | None = None
+    timeout_s: float = Field(120.0, gt=0)
+    context_tokens: int = Field(8192, ge=256)
+    load_adapters: bool = True
+
+
+class Prompt(Section):
+    """The token budget of a grounded prompt."""
+
+    passages: int = Field(3, ge=1, le=50)
+    sentences: int | None = Field(
+        None, ge=1, description="show only so many sentences of them: for small models; None shows all"
+    )
+    lead: bool = Field(
+        False,
+        description="begin answers with the sentence that answers best, word for word: for small models",
+    )
+    passage_tokens: int = Field(420, ge=64)
+    history_tokens: int = Field(300, ge=0)
+    answer_tokens: int = Field(120, ge=16)
+
+
+class Retrieval(Section):
+    """Search and chunking sizes."""
+
+    candidates: int = Field(50, ge=1, description="fetched from each index before fusion")
+    chunk_tokens: int = Field(160, ge=32, description="of the embedder's tokens")
+
+
+class Routing(Section):
+    """When the router says "unsure"."""
+
+    min_confidence: float = Field(0.45, ge=0, le=1)
+
+
+class Serve(Section):
+    """The HTTP server and its limits."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    max_body_bytes: int = Field(262_144, ge=1024)
+    max_messages: int = Field(64, ge=1)
+    max_question_tokens: int = Field(1024, ge=16)
+
+
+class Audit(Section):
+    """Where the log's signing key and its signed tree head live: apart from the database."""
+
+    folder: Path = Path("var/audit")
+
+
+class Settings(Section):
+    """The whole of assistant.yaml."""
+
+    company: str = "Our company"
+    database: str = "sqlite:///var/assistant.db"
+    models: Models = Models()
+    engine: Annotated[LocalEngine | HttpEngine, Field(discriminator="kind")] = LocalEngine()
+    prompt: Prompt = Prompt()
+    retrieval: Retrieval = Retrieval()
+    routing: Routing = Routing()
+    serve: Serve = Serve()
+    audit: Audit = Audit()
+    connectors: Path = Path("connectors")
+    adapters: Path = Path("adapters")
+    policies: Path = Path("policies")
+    people: Path = Path("policies/people.yaml")
+    indexes: Path = Path("var/indexes")
+    workspace: Path = Field(Path(), exclude=True, description="set by load(): the folder of the file")
+
+    @model_validator(mode="after")
+    def _known_scheme(self) -> Settings:
+        scheme, _, rest = self.database.partition("://")
+        if scheme != "sqlite" and not re.fullmatch(r"postgresql(\+\w+)?", scheme):
+            raise ValueError("database must be a sqlite:/// or postgresql:// URL")
+        if scheme == "sqlite" and not re.match(r"/[^?]*[^?/:][^?:]*(\?|$)", rest):
+            raise ValueError("database must name a file: sqlite:///FILE")
+        return self
+
+    def path(self, path: Path) -> Path:
+        """Resolve a configured path against the workspace."""
+        return path if path.is_absolute() else self.workspace / path
+
+    def shown(self) -> dict[str, Any]:
+        """Return the effective values for people to read: secrets and passwords in URLs masked."""
+        shown: dict[str, Any] = {"workspace": str(self.workspace)}
+        shown.update(_masked(self.model_dump(mode="json")))
+        shown["database"] = _masked_database(self.database)
+        return shown
+
+    @property
+    def database_url(self) -> str:
+        """The database URL, a relative SQLite file resolved against the workspace."""
+        name = self.database.removeprefix("sqlite:///")
+        if name == self.database or Path(name).is_absolute():
+            return self.database
+        return f"sqlite:///{self.workspace / name}"
+
+
+def find(start: Path | None = None) -> Path:
+    """Return the assistant.yaml of the nearest workspace at or above `start`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    raise ConfigError(
+        f"No {FILE_NAME} in {here} or above it.",
+        remedy="Run `assistant init DIR` to make a workspace, or give --config FILE.",
+    )
+
+
+def load(file: Path | None = None) -> Settings:
+    """Read and check a workspace's assistant.yaml.
+
+    Raises:
+        ConfigError: missing or wrong file, unknown key, bad value, unset variable.
+    """
+    file = (file or find()).resolve()
+    data = read_yaml(file)
+    settings = validated(Settings, data, file)
+    return settings.model_copy(update={"workspace": file.parent})
+
+
+def _masked(value: Any) -> Any:  # noqa: ANN401 - a JSON value
+    """Mask the password of every URL in a JSON value."""
+    if isinstance(value, dict):
+        return {key: _masked(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_masked(each) for each in value]
+    if isinstance(value, str):
+        return re.sub(r"(?<=://)([^\s/?#:@]*):[^\s/?#]*@", rf"\1:{_MASK}@", value)
+    return value
+
+
+def _masked_database(url: str) -> str:
+    """Mask the password of a database URL, which may hold any character, and secrets among its options."""
+    scheme, separator, rest = url.partition("://")
+    account, at, place = rest.rpartition("@")
+    if at and ":" in account:
+        account = f"{account.partition(':')[0]}:{_MASK}"
+    place = re.sub(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", rf"\1{_MASK}", place)
+    return f"{scheme}{separator}{account}{at}{place}"
