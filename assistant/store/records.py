@@ -1,0 +1,86 @@
+"""The values that go into and come out of the document store, beside those of `assistant.types`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assistant.types import Labels
+
+Vectors = NDArray[np.float16] | NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDocument:
+    """A document as an ingest hands it over.
+
+    `fingerprint` is the source's cheap sign of change (size and time, a version id); `supersedes` is
+    the uri of an older document of the same source; `recipe` names how the text was cut into chunks,
+    so that a change of it is seen.
+    """
+
+    source: str
+    uri: str
+    title: str
+    media_type: str
+    content_digest: str
+    fingerprint: str
+    size_bytes: int
+    labels: Labels
+    text: str
+    dated: str | None = None
+    supersedes: str | None = None
+    language: str | None = None
+    recipe: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewChunk:
+    """A piece of a new document: `text == document.text[start:end]`."""
+
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    page: int | None = None
+    headings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What an ingest compares to see whether a document changed."""
+
+    id: str
+    uri: str
+    fingerprint: str
+    content_digest: str
+    labels_digest: str
+    embedder: str
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedChunk:
+    """A living chunk as a derived index takes it. `vector` is float16 of shape (dimensions,)."""
+
+    id: int
+    class_id: int
+    text: str
+    headings_text: str
+    vector: NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What happened after a change number. Ask again from `number` until it no longer moves."""
+
+    number: int
+    upserted: tuple[IndexedChunk, ...]
+    removed: tuple[int, ...]
+
+
+def title_path(title: str, headings: tuple[str, ...]) -> str:
+    """Join a title and the headings above a chunk: the words that place it, embedded with its text."""
+    return " › ".join([title, *(heading for heading in headings if heading != title)])

@@ -1,0 +1,243 @@
+"""Documents, chunks, classes, and the changes that indexes follow."""
+
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from assistant.errors import StoreError, Unknown
+from assistant.store.database import Database
+from assistant.store.documents import Documents, document_id
+from assistant.store.records import NewChunk, NewDocument
+from assistant.types import Labels
+
+EVERYONE = Labels(source="files", principals=frozenset({"everyone"}))
+MANAGERS = Labels(source="files", principals=frozenset({"group:managers"}), department="hr")
+EMBEDDER = "e" * 64
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database.open(f"sqlite:///{tmp_path}/assistant.db")
+    database.migrate()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def documents(database):
+    return Documents(database)
+
+
+def put(documents, uri="a.md", words=("one", "two"), labels=EVERYONE, embedder=EMBEDDER, **more):
+    whole = "\n\n".join(words)
+    at = 0
+    pieces = []
+    for ordinal, word in enumerate(words):
+        pieces.append(
+            NewChunk(ordinal=ordinal, text=word, start=at, end=at + len(word), page=1, headings=("T", "H"))
+        )
+        at += len(word) + 2
+    new = NewDocument(
+        source="files",
+        uri=uri,
+        title="T",
+        media_type="text/markdown",
+        content_digest=whole,
+        fingerprint="1",
+        size_bytes=len(whole),
+        labels=labels,
+        text=whole,
+        **more,
+    )
+    vectors = np.arange(len(words) * 4, dtype=np.float32).reshape(-1, 4)
+    return documents.put(new, pieces, vectors, embedder)
+
+
+def replayed(documents, limit=5000, embedder=EMBEDDER):
+    """Follow the changes from the start, as an index does: chunk id -> (class id, text)."""
+    state, after = {}, 0
+    while True:
+        changes = documents.changes(after, embedder, limit)
+        assert len(changes.upserted) + len(changes.removed) <= limit
+        for chunk in changes.upserted:
+            state[chunk.id] = (chunk.class_id, chunk.text)
+        for number in changes.removed:
+            state.pop(number, None)
+        if changes.number == after:
+            return state
+        after = changes.number
+
+
+def test_a_document_comes_back_as_it_was_put(documents):
+    stored = put(documents, dated="2026-01-01", language="en")
+    assert stored.id == document_id("files", "a.md")
+    assert stored == documents.get(stored.id) == documents.find("files", "a.md")
+    assert stored.access_class.labels == EVERYONE
+    assert stored.dated == "2026-01-01" and stored.ingested_at.tzinfo
+    assert documents.text(stored.id) == "one\n\ntwo"
+    (chunk, document), (second, _) = documents.chunks([1, 2]).values()
+    assert document == stored
+    assert (chunk.text, chunk.start, chunk.end, chunk.page, chunk.headings) == ("one", 0, 3, 1, ("T", "H"))
+    assert documents.text(stored.id)[second.start : second.end] == second.text == "two"
+
+
+def test_vectors_are_kept_as_float16(documents):
+    put(documents)
+    first, second = documents.changes(0, EMBEDDER).upserted
+    assert first.vector.dtype == np.float16
+    assert second.vector.tolist() == [4, 5, 6, 7]
+    assert first.headings_text == "T › H"
+
+
+def test_newer_content_replaces_older_and_reuses_no_id(documents):
+    put(documents)
+    put(documents, words=("three",))
+    assert documents.chunks([1, 2]) == {}
+    assert replayed(documents) == {3: (1, "three")}
+    assert sorted(documents.changes(0, EMBEDDER).removed) == [1, 2]
+    documents.remove(document_id("files", "a.md"))
+    put(documents, words=("four",))
+    assert set(replayed(documents)) == {4}
+
+
+def test_a_removed_document_is_gone_from_everything(documents):
+    stored = put(documents)
+    number = documents.change_number()
+    assert documents.remove(stored.id) == 2
+    assert documents.get(stored.id) is None
+    assert documents.chunks([1, 2]) == {}
+    assert documents.classes() == documents.list() == ()
+    changes = documents.changes(number, EMBEDDER)
+    assert changes.removed == (1, 2) and changes.number == documents.change_number() > number
+
+
+@pytest.mark.parametrize("call", ["remove", "text", "relabel", "touch"])
+def test_an_unknown_document_is_an_error_and_changes_nothing(documents, call):
+    more = {"relabel": (MANAGERS,), "touch": ("2",)}.get(call, ())
+    with pytest.raises(Unknown, match="nowhere"):
+        getattr(documents, call)("nowhere", *more)
+    assert documents.change_number() == 0
+
+
+def test_relabelling_moves_the_chunks_to_another_class(documents):
+    stored = put(documents)
+    other = put(documents, "b.md")
+    number = documents.change_number()
+    documents.relabel(stored.id, MANAGERS)
+    changes = documents.changes(number, EMBEDDER)
+    assert [(chunk.id, chunk.class_id) for chunk in changes.upserted] == [(1, 2), (2, 2)]
+    assert documents.get(stored.id).access_class.labels == MANAGERS
+    assert [known.labels for known in documents.classes()] == [EVERYONE, MANAGERS]
+    documents.relabel(other.id, MANAGERS)
+    assert [known.id for known in documents.classes()] == [2]
+
+
+def test_touching_remembers_the_fingerprint_only(documents):
+    stored = put(documents)
+    number = documents.change_number()
+    documents.touch(stored.id, "2")
+    assert documents.stored("files")["a.md"].fingerprint == "2"
+    assert documents.change_number() == number
+    assert documents.stored("files")["a.md"].labels_digest == EVERYONE.digest
+    assert documents.stored("other") == {}
+
+
+def test_a_newer_document_supersedes_while_it_lives(documents):
+    old = put(documents, "2024.md")
+    newer = put(documents, "2026.md", supersedes="2024.md", dated="2026-01-01")
+    assert documents.get(old.id).superseded_by == newer.id
+    assert documents.chunks([1])[1][1].superseded_by == newer.id
+    assert documents.get(newer.id).superseded_by is None
+    latest = put(documents, "2027.md", supersedes="2024.md", dated="2027-01-01")
+    assert documents.get(old.id).superseded_by == latest.id
+    documents.remove(latest.id)
+    documents.remove(newer.id)
+    assert documents.get(old.id).superseded_by is None
+
+
+def test_a_document_cannot_supersede_itself(documents):
+    assert put(documents, "a.md", supersedes="a.md").superseded_by is None
+
+
+def test_chunks_of_another_embedder_are_left_out(documents):
+    put(documents, "a.md", embedder="old")
+    put(documents, "b.md")
+    assert set(replayed(documents)) == {3, 4}
+    assert documents.stored("files")["a.md"].embedder == "old"
+
+
+@pytest.mark.parametrize(
+    "vectors", [np.zeros((1, 4)), np.zeros(2), np.full((2, 4), np.nan), np.full((2, 4), np.inf)]
+)
+def test_vectors_that_do_not_fit_are_refused_whole(documents, vectors):
+    put(documents)
+    new = NewDocument(
+        source="files",
+        uri="a.md",
+        title="T",
+        media_type="m",
+        content_digest="new",
+        fingerprint="2",
+        size_bytes=1,
+        labels=EVERYONE,
+        text="ab",
+    )
+    pieces = [NewChunk(ordinal=n, text="x", start=n, end=n + 1) for n in range(2)]
+    with pytest.raises(StoreError, match=r"a\.md"):
+        documents.put(new, pieces, vectors.astype(np.float32), EMBEDDER)
+    assert documents.stored("files")["a.md"].fingerprint == "1"
+
+
+def test_a_failure_half_way_leaves_the_older_content(documents, database):
+    stored = put(documents)
+    with database.write() as connection:
+        connection.execute(
+            text(
+                "CREATE TRIGGER full BEFORE INSERT ON chunks WHEN new.text = 'late' "
+                "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+            )
+        )
+    before = replayed(documents)
+    with pytest.raises(Exception, match="disk full"):
+        put(documents, words=("early", "late"))
+    assert replayed(documents) == before
+    assert documents.text(stored.id) == "one\n\ntwo"
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "remove", "relabel"]),
+        st.sampled_from(["a", "b", "c"]),
+        st.integers(1, 4),
+        st.sampled_from([EVERYONE, MANAGERS]),
+    ),
+    max_size=12,
+)
+
+
+@given(steps=STEPS, limit=st.integers(1, 5))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_index_that_follows_the_changes_holds_exactly_the_living(database, tmp_path, steps, limit):
+    database.close()
+    copy = shutil.copy(tmp_path / "assistant.db", tmp_path / "copy.db")  # an empty one, migrated once
+    for rest in ("copy.db-wal", "copy.db-shm"):
+        (tmp_path / rest).unlink(missing_ok=True)
+    database = Database.open(f"sqlite:///{copy}")
+    documents = Documents(database)
+    for step, uri, size, labels in steps:
+        known = documents.find("files", uri)
+        if step == "put":
+            put(documents, uri, words=[f"{uri}{n}" for n in range(size)], labels=labels)
+        elif known and step == "remove":
+            documents.remove(known.id)
+        elif known:
+            documents.relabel(known.id, labels)
+    living = documents.chunks(range(1, 100))
+    expected = {number: (doc.access_class.id, chunk.text) for number, (chunk, doc) in living.items()}
+    assert replayed(documents, limit) == expected
+    assert {doc.uri for _, doc in living.values()} == {doc.uri for doc in documents.list()}
+    database.close()
