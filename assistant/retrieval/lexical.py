@@ -1,0 +1,239 @@
+"""The lexical index: BM25 over permitted chunks only, derived from the database.
+
+It owns a tantivy index on disk that all processes of a machine share: whoever first sees a change takes
+a lock, writes it and moves on; the others find it done. What is on disk is checked against the checksums
+in `state.json` once at start, and built anew when missing, damaged, of another embedder, or ahead of the
+database. It refuses query syntax: a question is words, not a program.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypedDict
+
+import tantivy
+from tantivy import Document, Occur, Query
+
+from assistant.errors import IndexDamaged
+from assistant.retrieval.changes import follow
+from assistant.retrieval.vector import Hit
+from assistant.retrieval.words import ANALYSER, analyser
+from assistant.store.documents import Changes, Documents
+
+_FORMAT = 1
+_WRITER_BYTES = 32_000_000
+_LOCK_WAIT_S = 30.0
+_HEADING_BOOST = 0.5
+_STATE = "state.json"
+_SEGMENTS = (".term", ".idx", ".pos", ".store", ".fast", ".fieldnorm", ".del")
+
+
+class State(TypedDict):
+    """What `state.json` holds."""
+
+    format: int
+    embedder: str
+    number: int
+    files: dict[str, int]
+
+
+def _schema() -> tantivy.Schema:
+    """`key` is the id as a term, for deleting: deleting by a number silently deletes nothing."""
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field("key", tokenizer_name="raw", index_option="basic")
+    builder.add_integer_field("id", fast=True)
+    builder.add_integer_field("class", indexed=True)
+    builder.add_text_field("text", tokenizer_name=ANALYSER, index_option="freq")
+    builder.add_text_field("heading", tokenizer_name=ANALYSER, index_option="freq")
+    return builder.build()
+
+
+class LexicalIndex:
+    """Chunk texts with their headings; `number` is the last change it has seen."""
+
+    def __init__(self, folder: Path, *, embedder: str) -> None:
+        self._folder, self._embedder = folder, embedder
+        self._schema = _schema()
+        self._checksums: dict[str, int] = {}
+        with self._locked():
+            try:
+                self._open()
+            except IndexDamaged:
+                self._create()
+
+    def catch_up(self, documents: Documents) -> None:
+        """Apply every change since the last one seen, unless another process already did."""
+        current = documents.change_number()
+        if current == self.number:
+            return
+        with self._locked() as mine:
+            if mine:
+                self._adopt(current)
+                if self.number != current:
+                    self._write(documents)
+        self._index.reload()
+        self._searcher = self._index.searcher()
+
+    def search(self, words: Sequence[str], permitted: frozenset[int], limit: int) -> list[Hit]:
+        """Return the `limit` best chunks that hold one of the words, among permitted classes, best first.
+
+        Args:
+            words: stems, as `words.content` gives them.
+        """
+        if not words or not permitted:
+            return []
+        any_word = Query.boolean_query([(Occur.Should, query) for query in self._terms(words)])
+        readable = Query.term_set_query(self._schema, "class", sorted(permitted))
+        query = Query.boolean_query(
+            [(Occur.Must, any_word), (Occur.Must, Query.const_score_query(readable, 0.0))]
+        )
+        found = self._searcher.search(query, limit, count=False).hits
+        ids = self._searcher.fast_field_values("id", [address for _, address in found])
+        return [
+            Hit(id=int(number), score=float(score))
+            for (score, _), number in zip(found, ids, strict=True)
+            if number is not None
+        ]
+
+    def rarity(self, word: str) -> float:
+        """Inverse document frequency of a stem, over all chunks."""
+        frequency = max(self._searcher.doc_freq(field, word) for field in ("text", "heading"))
+        return math.log(1 + (self._searcher.num_docs - frequency + 0.5) / (frequency + 0.5))
+
+    def _terms(self, words: Sequence[str]) -> Iterator[Query]:
+        for word in words:
+            yield Query.term_query(self._schema, "text", word, "freq")
+            heading = Query.term_query(self._schema, "heading", word, "freq")
+            yield Query.boost_query(heading, _HEADING_BOOST)
+
+    def _adopt(self, current: int) -> None:
+        """Take over what another process wrote since; begin anew if it speaks of another history."""
+        try:
+            self.number = int(self._read_state()["number"])
+        except IndexDamaged:
+            self._create()
+        if self.number > current:
+            self._create()
+
+    def _write(self, documents: Documents) -> None:
+        """Write all new changes in one commit. A crash before `state.json` repeats them: no harm."""
+        number = self.number
+        writer = self._index.writer(heap_size=_WRITER_BYTES, num_threads=1)
+        try:
+            for changes in follow(documents, number, self._embedder):
+                self._add(writer, changes)
+                number = changes.number
+            writer.commit()
+        finally:
+            writer.wait_merging_threads()
+        self.number = number
+        self._write_state()
+
+    def _add(self, writer: tantivy.IndexWriter, changes: Changes) -> None:
+        for number in [*(chunk.id for chunk in changes.upserted), *changes.removed]:
+            writer.delete_documents_by_term("key", str(number))
+        gone = set(changes.removed)
+        for chunk in changes.upserted:
+            if chunk.id not in gone:
+                fields = {
+                    "key": str(chunk.id),
+                    "id": chunk.id,
+                    "class": chunk.class_id,
+                    "text": chunk.text,
+                    "heading": chunk.headings_text,
+                }
+                writer.add_document(Document.from_dict(fields, self._schema))
+
+    def _create(self) -> None:
+        if self._folder.is_file():
+            self._folder.unlink()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        self._use(tantivy.Index(self._schema, path=str(self._folder)), number=0)
+
+    def _open(self) -> None:
+        """Open what is on disk.
+
+        Raises:
+            IndexDamaged: missing, damaged, or of another embedder.
+        """
+        state = self._read_state()
+        for name, checksum in state["files"].items():
+            file = self._folder / name
+            if file.is_file() and _checksum(file) != checksum:
+                raise IndexDamaged(f"{file} is damaged.")
+        try:
+            index = tantivy.Index(self._schema, path=str(self._folder), reuse=True)
+        except ValueError as error:
+            raise IndexDamaged(f"{self._folder} cannot be opened: {error}.") from error
+        self._use(index, int(state["number"]))
+
+    def _use(self, index: tantivy.Index, number: int) -> None:
+        index.register_tokenizer(ANALYSER, analyser())
+        index.config_reader("manual")
+        self._index, self._searcher, self.number = index, index.searcher(), number
+
+    def _read_state(self) -> State:
+        """Read the change number on disk and the checksums of its files.
+
+        Raises:
+            IndexDamaged: there is none, or it is of another embedder.
+        """
+        file = self._folder / _STATE
+        try:
+            state: State = json.loads(file.read_text(encoding="utf-8"))
+            same = (state["format"], state["embedder"]) == (_FORMAT, self._embedder)
+            whole = isinstance(state["number"], int) and isinstance(state["files"], dict)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise IndexDamaged(f"{file} cannot be read: {error}.") from error
+        if not (same and whole):
+            raise IndexDamaged(f"{file} is of another embedder or version.")
+        return state
+
+    def _write_state(self) -> None:
+        """Note the number, and the checksums of segments, which tantivy never changes once written."""
+        names = [path.name for path in self._folder.iterdir() if path.suffix in _SEGMENTS]
+        self._checksums = {
+            name: self._checksums.get(name) or _checksum(self._folder / name) for name in names
+        }
+        state = State(format=_FORMAT, embedder=self._embedder, number=self.number, files=self._checksums)
+        beside = self._folder / f".{_STATE}.part"
+        with beside.open("w", encoding="utf-8") as stream:
+            json.dump(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(self._folder / _STATE)
+
+    @contextmanager
+    def _locked(self) -> Iterator[bool]:
+        """Hold the writer's lock; False after waiting too long: then search what is there, which is safe."""
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        with self._folder.with_suffix(".lock").open("w") as lock:
+            deadline = time.monotonic() + _LOCK_WAIT_S
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        yield False
+                        return
+                    time.sleep(0.02)
+            yield True
+
+
+def _checksum(file: Path) -> int:
+    value = 0
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            value = zlib.crc32(block, value)
+    return value

@@ -1,0 +1,52 @@
+"""Words of a text, the same way for indexing, searching and judging evidence.
+
+It owns the analyser (words, numbers with their separators, lower case, accents folded, English stems)
+and the list of words that carry no content; it refuses to know of any index.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from tantivy import Filter, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
+
+ANALYSER = "words"
+_WORD = r"[\p{L}\p{N}_]+(?:[-./:,][\p{L}_]*\p{N}[\p{L}\p{N}_]*)*"
+"""A word; what follows a separator belongs to it when it holds a digit: `INV-2024-0031`, `1,250.50`."""
+
+_EMPTY = """
+a about above after again all also am an and any anyone anything are as at be because been before being
+below between both but by can cannot could d did do does doing done down during each either else ever
+every few for from further get gets getting give go goes going got had has have having he her here hers
+him his how however i if in into is isn it its itself just know let like ll long m many may me might mine
+more most much must my myself need needs no nor not now of off often on once one only or other our ours
+out over own per please quite rather re s same shall she should so some such t tell than that the their
+theirs them then there these they this those through to too under until up us ve very want was we were
+what whatever when whenever where which while who whom whose why will with within without would yes yet
+you your yours
+"""
+
+
+@cache
+def analyser() -> TextAnalyzer:
+    """Return the one analyser of this project."""
+    builder = TextAnalyzerBuilder(Tokenizer.regex(_WORD))
+    for step in (Filter.remove_long(64), Filter.lowercase(), Filter.ascii_fold(), Filter.stemmer("english")):
+        builder = builder.filter(step)
+    return builder.build()
+
+
+def stems(text: str) -> list[str]:
+    """Stems of all words of a text, in order."""
+    return list(analyser().analyze(text))
+
+
+def content(text: str) -> list[str]:
+    """Distinct stems of the words that carry content, in order; of a text without any, all its stems."""
+    distinct = list(dict.fromkeys(stems(text)))
+    return [stem for stem in distinct if stem not in _empty()] or distinct
+
+
+@cache
+def _empty() -> frozenset[str]:
+    return frozenset(stems(_EMPTY))

@@ -1,0 +1,157 @@
+import json
+import multiprocessing
+
+import pytest
+
+from assistant.retrieval.lexical import LexicalIndex
+from assistant.retrieval.words import content
+from assistant.types import Labels
+
+
+@pytest.fixture
+def open_index(tmp_path, embedder):
+    return lambda digest=None: LexicalIndex(tmp_path / "lexical", embedder=digest or embedder.digest)
+
+
+def ids(index, question, permitted, limit=10):
+    return [hit.id for hit in index.search(content(question), permitted, limit)]
+
+
+def test_only_permitted_chunks_are_ranked(open_index, documents, put):
+    mine = put("a", "annual leave is 25 days").access_class.id
+    theirs = put("b", "annual leave is 25 days", who="group:managers").access_class.id
+    index = open_index()
+    index.catch_up(documents)
+
+    assert len(ids(index, "annual leave", frozenset({mine}))) == 1
+    assert len(ids(index, "annual leave", frozenset({mine, theirs}))) == 2
+    assert ids(index, "annual leave", frozenset()) == []
+    assert ids(index, "annual leave", frozenset({999})) == []
+    assert ids(index, "zebra", frozenset({mine, theirs})) == []
+
+
+def test_it_follows_changes_removals_and_new_labels(open_index, documents, put, all_classes):
+    index = open_index()
+    first = put("a", "annual leave is 25 days\nsick leave is paid")
+    index.catch_up(documents)
+    assert len(ids(index, "leave", all_classes())) == 2
+
+    put("a", "annual leave is 30 days")
+    index.catch_up(documents)
+    assert len(ids(index, "leave", all_classes())) == 1
+    assert ids(index, "sick", all_classes()) == []
+
+    documents.relabel(first.id, Labels(source="files", principals=frozenset({"group:x"})))
+    index.catch_up(documents)
+    assert ids(index, "leave", frozenset({first.access_class.id})) == []
+    assert len(ids(index, "leave", all_classes())) == 1
+
+    documents.remove(first.id)
+    index.catch_up(documents)
+    assert ids(index, "leave", all_classes()) == []
+
+
+def test_headings_count_and_numbers_are_found_whole(open_index, documents, put, all_classes):
+    put("a", "it is due within 30 days", title="Invoice INV-2024-0031")
+    put("b", "it is due within 30 days", title="Invoice INV-2024-0032")
+    index = open_index()
+    index.catch_up(documents)
+    (found,) = ids(index, "inv-2024-0032", all_classes())
+    assert documents.chunks([found])[found][1].uri == "b"
+
+
+@pytest.mark.parametrize(
+    "text", ['class:1 OR text:"x', "+a -b (", "* ? ~2 [a TO b]", "\\", "\x00", "é" * 9999]
+)
+def test_questions_are_words_not_syntax(open_index, documents, put, all_classes, text):
+    put("a", "annual leave is 25 days")
+    index = open_index()
+    index.catch_up(documents)
+    assert ids(index, text, all_classes()) == []
+
+
+def test_rare_words_weigh_more(open_index, documents, put):
+    put("a", "leave leave days\nleave policy\nleave sabbatical")
+    index = open_index()
+    index.catch_up(documents)
+    leave, sabbatical, unseen = content("leave sabbatical zebra")
+    assert 0 < index.rarity(leave) < index.rarity(sabbatical) < index.rarity(unseen)
+
+
+def test_a_second_opening_goes_on_from_the_first(open_index, documents, put, all_classes):
+    put("a", "annual leave is 25 days")
+    open_index().catch_up(documents)
+    again = open_index()
+    assert again.number == documents.change_number()
+    again.catch_up(documents)
+    assert len(ids(again, "leave", all_classes())) == 1
+
+
+def test_two_openings_share_what_either_writes(open_index, documents, put, all_classes):
+    first, second = open_index(), open_index()
+    for number in range(4):
+        put(f"{number}", "annual leave")
+        (first if number % 2 else second).catch_up(documents)
+        for index in (first, second):
+            index.catch_up(documents)
+            assert len(ids(index, "leave", all_classes())) == number + 1
+
+
+@pytest.mark.parametrize("damage", ["state", "meta", "segment", "gone", "embedder", "ahead"])
+def test_an_index_that_cannot_be_trusted_is_rebuilt(
+    open_index, documents, put, all_classes, tmp_path, damage
+):
+    put("a", "annual leave is 25 days")
+    open_index().catch_up(documents)
+    folder = tmp_path / "lexical"
+    state = json.loads((folder / "state.json").read_text())
+    if damage == "state":
+        (folder / "state.json").write_text("{")
+    elif damage == "meta":
+        (folder / "meta.json").write_text("{")
+    elif damage == "segment":
+        file = folder / next(name for name in state["files"] if name.endswith(".idx"))
+        file.chmod(0o600)
+        content_ = bytearray(file.read_bytes())
+        content_[0] ^= 0xFF
+        file.write_bytes(content_)
+    elif damage == "gone":
+        (folder / "state.json").unlink()
+    elif damage == "ahead":
+        (folder / "state.json").write_text(json.dumps({**state, "number": 1_000}))
+    index = open_index("another" if damage == "embedder" else None)
+    index.catch_up(documents)
+
+    assert index.number == documents.change_number()
+    assert len(ids(index, "leave", all_classes())) == (0 if damage == "embedder" else 1)
+
+
+def _catch_up_often(folder, url, embedder):
+    from assistant.store.database import Database
+    from assistant.store.documents import Documents
+
+    documents = Documents(Database.open(url))
+    index = LexicalIndex(folder, embedder=embedder)
+    for _ in range(20):
+        index.catch_up(documents)
+    assert index.number <= documents.change_number()
+
+
+def test_processes_share_one_index_on_disk(open_index, documents, put, tmp_path, embedder, all_classes):
+    url = f"sqlite:///{tmp_path}/assistant.db"
+    put("a", "annual leave")
+    context = multiprocessing.get_context("spawn")
+    children = [
+        context.Process(target=_catch_up_often, args=(tmp_path / "lexical", url, embedder.digest))
+        for _ in range(2)
+    ]
+    for child in children:
+        child.start()
+    index = open_index()
+    for number in range(10):
+        put(f"{number}", "annual leave")
+        index.catch_up(documents)
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+    assert len(ids(index, "leave", all_classes(), 50)) == 11

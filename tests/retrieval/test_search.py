@@ -1,0 +1,136 @@
+import threading
+
+import pytest
+
+from assistant.retrieval.search import Search
+from assistant.types import Labels
+
+
+@pytest.fixture
+def search(documents, embedder, tmp_path):
+    return Search(documents, embedder, tmp_path / "indexes")
+
+
+@pytest.fixture
+def find(search, all_classes):
+    def find(question, permitted=None, limit=10):
+        permitted = all_classes() if permitted is None else permitted
+        return search.search(question, permitted, limit=limit, candidates=50)
+
+    return find
+
+
+def test_passages_come_best_first_with_their_evidence(find, put):
+    put("leave", "annual leave is 25 days a year", title="Leave policy")
+    put("travel", "train travel is booked by the office", title="Travel policy")
+
+    best, *_ = find("How many days of annual leave are there?")
+
+    assert best.document.uri == "leave"
+    assert best.coverage == pytest.approx(1.0)
+    assert 0 < best.similarity <= 1
+    scores = [passage.score for passage in find("annual leave policy")]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_coverage_falls_with_words_that_are_nowhere(find, put):
+    put("leave", "annual leave is 25 days a year")
+    assert find("annual leave of zebras")[0].coverage < 0.6
+    assert find("annual zebras giraffes")[0].coverage < find("annual leave of zebras")[0].coverage
+
+
+@pytest.mark.parametrize("question", ["", "   ", "\n"])
+def test_an_empty_question_finds_nothing(find, put, question):
+    put("leave", "annual leave")
+    assert find(question) == []
+
+
+def test_nobody_finds_nothing(find, put):
+    put("leave", "annual leave")
+    assert find("leave", frozenset()) == []
+
+
+def test_what_is_not_permitted_is_not_found(find, put):
+    mine = put("a", "annual leave is 25 days").access_class.id
+    put("b", "annual leave of managers is 30 days", who="group:managers")
+    assert [passage.document.uri for passage in find("annual leave of managers", frozenset({mine}))] == ["a"]
+
+
+def test_a_deletion_holds_for_the_very_next_search(find, put, documents):
+    document = put("a", "annual leave is 25 days")
+    assert find("annual leave")
+    documents.remove(document.id)
+    assert find("annual leave", frozenset({document.access_class.id})) == []
+
+
+def test_a_relabelled_document_is_gone_for_those_who_lost_it(find, put, documents):
+    document = put("a", "annual leave is 25 days")
+    mine = frozenset({document.access_class.id})
+    assert find("annual leave", mine)
+    documents.relabel(document.id, Labels(source="files", principals=frozenset({"group:x"})))
+    assert find("annual leave", mine) == []
+    assert find("annual leave")
+
+
+def test_stale_indexes_leak_nothing(find, put, documents, search, monkeypatch):
+    gone, hidden = put("a", "annual leave"), put("b", "annual leave too")
+    permitted = frozenset({gone.access_class.id})
+    assert len(find("annual leave", permitted)) == 2
+    documents.remove(gone.id)
+    documents.relabel(hidden.id, Labels(source="files", principals=frozenset({"group:x"})))
+    monkeypatch.setattr(search, "_catch_up", lambda: None)
+
+    assert find("annual leave", permitted) == []
+
+
+def test_a_superseded_document_gives_way_to_one_the_asker_may_read(find, put):
+    put("old", "parental leave is 10 weeks")
+    new = put("new", "parental leave is 16 weeks", who="group:staff", supersedes="old")
+    everyone = find("parental leave")
+    assert [passage.document.uri for passage in everyone] == ["new"]
+
+    others = frozenset({everyone[0].document.access_class.id + 1, 1}) - {new.access_class.id}
+    assert [passage.document.uri for passage in find("parental leave", others)] == ["old"]
+
+
+def test_two_that_supersede_each_other_both_stay(find, put):
+    put("a", "parental leave is 10 weeks", supersedes="b")
+    put("b", "parental leave is 16 weeks", supersedes="a")
+    assert len(find("parental leave")) == 2
+
+
+def test_one_document_does_not_crowd_the_others_out(find, put):
+    put("long", "\n".join(f"annual leave rule number {n}" for n in range(8)))
+    put("other", "leave is agreed with the manager")
+    found = [passage.document.uri for passage in find("annual leave rule", limit=3)]
+    assert found.count("long") == 2
+    assert "other" in found
+
+
+def test_several_threads_search_while_documents_change(search, put, all_classes):
+    document = put("a", "annual leave is 25 days")
+    failures = []
+
+    def ask():
+        try:
+            for _ in range(10):
+                search.search("annual leave", frozenset({document.access_class.id}), limit=3, candidates=10)
+        except Exception as error:  # noqa: BLE001 - told by the main thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(5):
+        put(f"{number}", "annual leave")
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_second_process_starts_from_the_saved_indexes(search, put, documents, embedder, tmp_path):
+    put("a", "annual leave is 25 days")
+    search.catch_up()
+    search.save()
+    again = Search(documents, embedder, tmp_path / "indexes")
+    assert again._vectors.number == again._lexical.number == documents.change_number()
