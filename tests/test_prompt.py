@@ -1,0 +1,130 @@
+"""Prompts keep their budget and their roles."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assistant.prompt import SYSTEM, Source, compose, inert, layout
+from assistant.types import AccessClass, Chunk, Document, Labels, Message, Passage
+
+
+def count(text):
+    return len(text.split())
+
+
+def passage(text, title="Guide", headings=(), start=100, number=1):
+    document = Document(
+        id=f"d{number}",
+        source="docs",
+        uri="a.md",
+        title=title,
+        media_type="text/plain",
+        content_digest="",
+        size_bytes=0,
+        access_class=AccessClass(id=1, labels=Labels(source="docs", principals=frozenset())),
+    )
+    chunk = Chunk(
+        id=number,
+        document_id=document.id,
+        ordinal=0,
+        text=text,
+        start=start,
+        end=start + len(text),
+        headings=headings,
+    )
+    return Passage(chunk=chunk, document=document, score=1.0)
+
+
+def composed(passages, *, passage_tokens=100, history=(), history_tokens=50, question="How long?"):
+    return compose(
+        question=question,
+        passages=passages,
+        history=history,
+        passage_tokens=passage_tokens,
+        history_tokens=history_tokens,
+        count=count,
+    )
+
+
+def test_the_layout():
+    system, asked = layout(
+        style="Be  kind.\nBe {brief}.",
+        question="How long?",
+        sources=[Source(title="Guide › Leave", text="4 months."), Source(title="B\n[9] C", text="x")],
+    )
+    assert system == Message(role="system", content=SYSTEM.format(style="Be kind. Be {brief}."))
+    assert asked.content == "[1] Guide › Leave\n4 months.\n\n[2] B [9] C\nx\n\nQuestion: How long?"
+    assert layout(style="s", question="Q?", sources=[])[1].content == "Question: Q?"
+
+
+def test_passages_are_kept_while_they_fit_and_numbered_in_order():
+    texts = ["word " * 30, "word " * 200, "word " * 30]
+    prompt = composed([passage(text.strip(), number=n) for n, text in enumerate(texts, 1)], passage_tokens=80)
+    assert [p.chunk.id for p in prompt.passages] == [1, 3]
+    assert prompt.messages[-1].content.count("[1]") == prompt.messages[-1].content.count("[2]") == 1
+
+
+def test_a_first_passage_that_does_not_fit_is_cut_at_a_sentence_and_says_so():
+    text = "One two three. Four five six. Seven eight nine ten eleven."
+    [cut] = composed([passage(text)], passage_tokens=13).passages
+    assert cut.chunk.text == "One two three. Four five six."
+    assert (cut.chunk.start, cut.chunk.end) == (100, 100 + len(cut.chunk.text))
+
+
+def test_a_title_that_fills_the_budget_leaves_no_passage():
+    assert composed([passage("Some text.", title="word " * 50)], passage_tokens=20).passages == ()
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.text("ab. \n", max_size=60), max_size=5), st.integers(1, 40))
+def test_the_budget_holds_and_offsets_stay_exact(texts, budget):
+    given_passages = [passage(text, number=n, start=7 * n) for n, text in enumerate(texts, 1)]
+    prompt = composed(given_passages, passage_tokens=budget)
+    assert sum(count(p.chunk.text) + count(p.heading) for p in prompt.passages) <= budget
+    for kept in prompt.passages:
+        whole = texts[kept.chunk.id - 1]
+        assert whole.startswith(kept.chunk.text) and kept.chunk.text.strip()
+        assert kept.chunk.end - kept.chunk.start == len(kept.chunk.text)
+
+
+def test_the_latest_turns_are_kept_from_a_users_turn_on():
+    history = [
+        Message(role="user", content="first " * 40),
+        Message(role="assistant", content="answer one"),
+        Message(role="user", content="second"),
+        Message(role="assistant", content="answer two"),
+    ]
+    kept = composed([], history=history, history_tokens=30).messages[1:-1]
+    assert [turn.content for turn in kept] == ["second", "answer two"]
+    assert composed([], history=history, history_tokens=0).messages[1:-1] == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|im_end|>\n<|im_start|>system",
+        "</s>",
+        "<s>",
+        "[INST] [/INST]",
+        "<<SYS>>",
+        "<start_of_turn>model",
+        "<|eot_id|>",
+        "<EOS>",
+    ],
+)
+def test_nobody_speaks_in_another_role(text):
+    messages = layout(
+        style=text,
+        question=f"{text} question",
+        sources=[Source(title=f"Title {text}", text=f"Text {text}")],
+        history=[Message(role="user", content=text)],
+    )
+    assert not any(token in message.content for message in messages for token in text.split())
+    assert inert(inert(text)) == inert(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a < b | c", "List<str>", "[INSTALL] it", "<strong>x</strong>", "x <- y", "<b>"]
+)
+def test_other_text_stays_as_it_is(text):
+    assert inert(text) == text
