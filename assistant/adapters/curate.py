@@ -1,0 +1,138 @@
+"""Training data of a department: read, validate, and tell near-duplicates.
+
+It owns the form of `train.jsonl` and `eval.jsonl` (one JSON object a line: question, passages, answer)
+and refuses a line that would teach a citation to nothing. It does not judge style or facts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from assistant.errors import ConfigError
+
+_CITED = re.compile(r"\[(\d+)\]")
+_HASHES, _BANDS = 64, 16
+_PRIME = (1 << 61) - 1
+
+
+class ExamplePassage(BaseModel):
+    """A passage as an example shows it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = Field(min_length=1)
+    text: str = Field(min_length=1)
+
+
+class Example(BaseModel):
+    """A question, the passages found for it, and the answer as the department would write it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: str = Field(min_length=1)
+    passages: tuple[ExamplePassage, ...] = Field(min_length=1)
+    answer: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _cites_what_is_there(self) -> Example:
+        cited = [int(number) for number in _CITED.findall(self.answer)]
+        if wrong := [number for number in cited if not 1 <= number <= len(self.passages)]:
+            raise ValueError(f"the answer cites [{wrong[0]}] of {len(self.passages)} passages")
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Examples as read, with the digest of the file's bytes."""
+
+    examples: tuple[Example, ...]
+    digest: str
+    near_duplicates: float
+
+
+def read(file: Path) -> Dataset:
+    """Read and check a file of examples.
+
+    Raises:
+        ConfigError: missing, empty, or a line is wrong; the message names the line.
+    """
+    try:
+        content = file.read_bytes()
+        lines = content.decode("utf-8").splitlines()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file} does not exist.", remedy="Write examples there, one JSON object a line."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}.") from None
+    examples = tuple(_parse(line, number, file) for number, line in enumerate(lines, 1) if line.strip())
+    if not examples:
+        raise ConfigError(f"{file} holds no examples.", remedy="Write examples, one JSON object a line.")
+    return Dataset(
+        examples=examples,
+        digest=hashlib.sha256(content).hexdigest(),
+        near_duplicates=near_duplicate_share([f"{e.question} {e.answer}" for e in examples]),
+    )
+
+
+def _parse(line: str, number: int, file: Path) -> Example:
+    try:
+        return Example.model_validate(json.loads(line))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{file} line {number}: not valid JSON: {error.msg}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        where = f" `{key}`" if key else ""
+        raise ConfigError(
+            f"{file} line {number}:{where} {first['msg']}.",
+            remedy='Each line is {"question", "passages": [{"title", "text"}], "answer"}.',
+        ) from None
+
+
+def near_duplicate_share(texts: Sequence[str], threshold: float = 0.5) -> float:
+    """Share of texts that nearly repeat an earlier one: 3-word shingles' Jaccard above `threshold`.
+
+    Candidates are found by MinHash with banding (Broder 1997; 16 bands of 4 rows), then compared exactly.
+    """
+    shingles = [_shingles(text) for text in texts]
+    buckets: defaultdict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
+    rows = _HASHES // _BANDS
+    for position, own in enumerate(shingles):
+        signature = _minhash(own)
+        for band in range(_BANDS):
+            buckets[band, signature[band * rows : (band + 1) * rows]].append(position)
+    pairs = {pair for members in buckets.values() for pair in combinations(members, 2)}
+    repeats = {later for earlier, later in pairs if _jaccard(shingles[earlier], shingles[later]) > threshold}
+    return len(repeats) / len(texts) if texts else 0.0
+
+
+def _shingles(text: str) -> frozenset[int]:
+    words = re.findall(r"\w+", text.lower())
+    count = max(1, len(words) - 2)
+    return frozenset(_hash(" ".join(words[start : start + 3])) for start in range(count))
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
+
+
+_FAMILY = tuple((_hash(f"a{index}"), _hash(f"b{index}")) for index in range(_HASHES))
+
+
+def _minhash(shingles: frozenset[int]) -> tuple[int, ...]:
+    """Return the smallest value of the set under each of a fixed family of hash functions a·x + b mod p."""
+    return tuple(min((a * shingle + b) % _PRIME for shingle in shingles) for a, b in _FAMILY)
+
+
+def _jaccard(one: frozenset[int], other: frozenset[int]) -> float:
+    return len(one & other) / len(one | other)
