@@ -1,0 +1,258 @@
+"""Puts the parts together: the only place that chooses implementations.
+
+Each part is built when it is first used, so that a command pays only for what it needs: verifying the
+log loads no model. It owns wiring; it holds no step of any pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from assistant.config import HttpEngine, Settings
+from assistant.errors import ConfigError
+
+if TYPE_CHECKING:
+    from assistant.adapters.manifest import Manifest
+    from assistant.adapters.recipe import Recipe
+    from assistant.adapters.registry import Registry
+    from assistant.adapters.train import Progress as TrainProgress
+    from assistant.audit.log import AuditLog
+    from assistant.audit.verify import Verification
+    from assistant.chat import Chat
+    from assistant.connectors.base import Connector
+    from assistant.engine.base import Engine
+    from assistant.ingest import Progress, Summary
+    from assistant.policies.access import Access
+    from assistant.policies.people import People
+    from assistant.policies.rules import RuleBook
+    from assistant.retrieval.embed import Embedder
+    from assistant.retrieval.search import Search
+    from assistant.routing.router import Router
+    from assistant.store.database import Database
+    from assistant.store.documents import Documents
+    from assistant.store.keys import Keys
+    from assistant.types import Message
+
+
+def build(settings: Settings) -> App:
+    """Return the application over a workspace; nothing heavy is loaded yet."""
+    return App(settings)
+
+
+class App:
+    """The parts of one workspace."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def database(self) -> Database:
+        """The database, migrated to this version's schema."""
+        from assistant.store.database import Database
+
+        database = Database.open(self.settings.database_url)
+        database.migrate()
+        return database
+
+    @cached_property
+    def documents(self) -> Documents:
+        """Documents and chunks: the truth."""
+        from assistant.store.documents import Documents
+
+        return Documents(self.database)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """API keys."""
+        from assistant.store.keys import Keys
+
+        return Keys(self.database)
+
+    @cached_property
+    def log(self) -> AuditLog:
+        """The audit log, opened for appending."""
+        from assistant.audit.log import AuditLog
+
+        return AuditLog(self.database, self.settings.path(self.settings.audit.folder))
+
+    @cached_property
+    def people(self) -> People:
+        """The directory of people."""
+        from assistant.policies.people import People
+
+        return People.load(self.settings.path(self.settings.people))
+
+    @cached_property
+    def access(self) -> Access:
+        """Cedar's policies."""
+        from assistant.policies.access import Access
+
+        return Access.load(self.settings.path(self.settings.policies) / "access.cedar")
+
+    @cached_property
+    def rules(self) -> RuleBook:
+        """The content rules, their cases run."""
+        from assistant.policies.rules import RuleBook
+
+        return RuleBook.load(self.settings.path(self.settings.policies) / "rules")
+
+    @cached_property
+    def adapters(self) -> Registry:
+        """Departments and their adapter versions."""
+        from assistant.adapters.registry import Registry
+
+        return Registry(self.settings.path(self.settings.adapters))
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The embedding model, in the dtype this machine runs fastest."""
+        from assistant.models.catalogue import pin_of
+        from assistant.models.pull import located
+        from assistant.retrieval.embed import Embedder
+
+        name = self.settings.models.embedder
+        pin = pin_of(name, self.settings.models)
+        return Embedder.load(located(name, self.settings), max_tokens=pin.max_tokens)
+
+    @cached_property
+    def search(self) -> Search:
+        """Hybrid search over both indexes."""
+        from assistant.retrieval.search import Search
+
+        return Search(self.documents, self.embedder, self.settings.path(self.settings.indexes))
+
+    @cached_property
+    def router(self) -> Router:
+        """The router, fitted on the departments' examples and kept beside the indexes."""
+        from assistant.routing.router import Router
+
+        departments = {name: self.adapters.config(name) for name in self.adapters.departments()}
+        if not departments:
+            raise ConfigError(
+                f"No departments in {self.settings.adapters}/.",
+                remedy="Make adapters/DEPARTMENT/adapter.yaml, or run `assistant init`.",
+            )
+        return Router.kept(
+            self.settings.path(self.settings.indexes) / "router.npz",
+            {name: config.examples for name, config in departments.items()},
+            {name: config.description for name, config in departments.items()},
+            embed=self.embedder.embed,
+            embedder=self.embedder.digest,
+            min_confidence=self.settings.routing.min_confidence,
+        )
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The generating model."""
+        chosen = self.settings.engine
+        if isinstance(chosen, HttpEngine):
+            from assistant.engine.http import HttpEngine as RemoteEngine
+
+            return RemoteEngine.connect(chosen)
+        from assistant.engine.local import LocalEngine
+        from assistant.models.pull import located
+
+        return LocalEngine.open(
+            located(self.settings.models.base, self.settings),
+            dtype=chosen.dtype,
+            device=chosen.device,
+            threads=chosen.threads,
+            resident_adapters=chosen.resident_adapters,
+            queue_length=chosen.queue_length,
+        )
+
+    @cached_property
+    def chat(self) -> Chat:
+        """The pipeline of one question."""
+        from assistant.chat import Chat
+        from assistant.record import Recorder
+
+        recorder = Recorder(
+            self.log,
+            model=self.settings.models.base,
+            fingerprint=self.engine.fingerprint,
+            embedder=self.embedder.digest,
+        )
+        return Chat(
+            settings=self.settings,
+            access=self.access,
+            rules=self.rules,
+            router=lambda: self.router,
+            documents=self.documents,
+            search=self.search,
+            adapters=self.adapters,
+            engine=self.engine,
+            recorder=recorder,
+        )
+
+    def ingest(
+        self, connector: Connector, progress: Callable[[Progress], None] | None = None, *, under: str = ""
+    ) -> Summary:
+        """Ingest one source, or the part of it `under` a folder."""
+        from assistant.ingest import run
+        from assistant.retrieval.extract import Extractor
+
+        with Extractor() as extractor:
+            return run(
+                connector,
+                documents=self.documents,
+                extractor=extractor,
+                embed=self.embedder.embed,
+                count=self.embedder.count_tokens,
+                embedder=self.embedder.digest,
+                settings=self.settings,
+                progress=progress or (lambda _: None),
+                under=under,
+            )
+
+    def train(
+        self, department: str, recipe: Recipe | None = None, progress: TrainProgress | None = None
+    ) -> Manifest:
+        """Train a department's adapter on its examples, laid out as prompts are when they are served."""
+        from assistant.adapters import curate
+        from assistant.adapters.train import silent, train
+        from assistant.models.pull import located
+
+        folder = self.settings.path(self.settings.adapters) / department
+        style = self.adapters.config(department).style
+        dataset = curate.read(folder / "train.jsonl")
+        return train(
+            department,
+            dataset.examples,
+            data_digest=dataset.digest,
+            base_folder=located(self.settings.models.base, self.settings),
+            render=lambda example: _rendered(example, style),
+            out=folder / "versions",
+            recipe=recipe,
+            progress=progress or silent,
+        )
+
+    def verify(self) -> Verification:
+        """Verify the audit log against its signed head, read-only."""
+        from assistant.audit.verify import verify
+
+        return verify(self.database, self.settings.path(self.settings.audit.folder))
+
+    def warm(self) -> None:
+        """Load everything a question needs, so that the first one does not wait."""
+        self.chat.search.catch_up()
+        self.chat.router()
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        if "engine" in self.__dict__:
+            await self.engine.close()
+        if "database" in self.__dict__:
+            self.database.close()
+
+
+def _rendered(example: object, style: str) -> tuple[Message, ...]:
+    """Lay out a training example exactly as a served prompt."""
+    from assistant.adapters.curate import Example
+    from assistant.prompt import Source, layout
+
+    assert isinstance(example, Example)
+    sources = [Source(title=passage.title, text=passage.text) for passage in example.passages]
+    return layout(style=style, question=example.question, sources=sources)
