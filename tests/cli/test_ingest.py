@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def notes(tmp_path):
+    folder = tmp_path / "Team notes"
+    (folder / "secret").mkdir(parents=True)
+    (folder / "lunch.md").write_text("# Lunch\n\nThe canteen opens at 11:45 and closes at 13:30.\n")
+    (folder / "secret" / "party.md").write_text(
+        "# Party\n\nThe surprise party is on 4 May in the boathouse.\n"
+    )
+    return folder
+
+
+def test_a_folder_needs_somebody_who_may_read(shell, notes):
+    assert "--access" in shell.fails("ingest", str(notes))
+    assert len(shell.json("documents", "list")) == 4
+
+
+def test_added_unchanged_changed_removed(shell, notes):
+    shell("ingest", str(notes), "--access", "everyone", "--department", "hr")
+    assert "2 added" in shell.out
+    assert "of 2 documents" in shell.err
+    shell("ingest", str(notes), "--access", "everyone", "--department", "hr")
+    assert "2 unchanged" in shell.out
+    (notes / "lunch.md").write_text("# Lunch\n\nThe canteen opens at 12:00 and closes at 13:30.\n")
+    (notes / "secret" / "party.md").unlink()
+    [result] = shell.json("ingest", str(notes), "--access", "everyone", "--department", "hr")
+    assert (result["changed"], result["removed"], result["unchanged"]) == (1, 1, 0)
+    answer = shell.json("ask", "When does the canteen open?", "--as", "kim")
+    assert "12:00" in answer["text"]
+    assert [e["kind"] for e in shell.json("audit", "list")].count("ingest.finished") == 3
+
+
+def test_a_folder_says_itself_who_may_read(shell, notes):
+    (notes / ".access.yaml").write_text("access: [everyone]\n")
+    (notes / "secret" / ".access.yaml").write_text("access: ['group:managers']\n")
+    [result] = shell.json("ingest", str(notes))
+    documents = shell.json("documents", "list", "--source", result["source"])
+    access = {d["uri"]: d["access_class"]["labels"]["principals"] for d in documents}
+    assert access == {"lunch.md": ["everyone"], "secret/party.md": ["group:managers"]}
+
+
+def test_one_file_leaves_its_neighbours_alone(shell, notes):
+    [whole] = shell.json("ingest", str(notes), "--access", "everyone")
+    [one] = shell.json("ingest", str(notes / "lunch.md"), "--access", "everyone")
+    assert one["source"] == whole["source"]
+    assert (one["unchanged"], one["removed"]) == (1, 0)
+
+
+def test_a_connector_says_who_may_read(shell, notes):
+    (shell.folder / "connectors").mkdir()
+    (shell.folder / "connectors" / "notes.yaml").write_text(
+        f"name: notes\nurl: {notes}\ndefault: {{access: ['group:managers']}}\n"
+        "labels: [{path: '*', access: [everyone]}]\n"
+    )
+    assert "says who may read" in shell.fails("ingest", str(notes), "--access", "everyone")
+    [result] = shell.json("ingest", str(notes / "secret"))
+    assert (result["source"], result["under"], result["added"]) == ("notes", "secret", 1)
+    [result] = shell.json("ingest")
+    assert (result["added"], result["unchanged"]) == (1, 1)
+    [result] = shell.json("ingest", "--connector", "notes")
+    assert result["unchanged"] == 2
+    assert "Known: notes" in shell.fails("ingest", "--connector", "other")
+    assert "not inside" in shell.fails("ingest", str(shell.folder), "--connector", "notes")
+
+
+def test_refused_documents_are_listed_and_the_rest_goes_on(shell, notes):
+    (notes / "junk.pdf").write_bytes(b"\x00\xff" * 500)
+    shell("ingest", str(notes), "--access", "everyone")
+    assert shell.code == 0
+    assert "2 added, 1 refused" in shell.out
+    assert "refused junk.pdf:" in shell.out
+
+
+def test_nothing_readable_is_a_failure(shell, tmp_path):
+    folder = tmp_path / "junk"
+    folder.mkdir()
+    (folder / "junk.pdf").write_bytes(b"\x00\xff" * 500)
+    shell("ingest", str(folder), "--access", "everyone")
+    assert shell.code == 1
+    assert "refused junk.pdf:" in shell.out
+
+
+def test_bad_input(shell, notes):
+    assert "does not exist" in shell.fails("ingest", str(notes / "nope"), "--access", "everyone")
+    assert "none of everyone" in shell.fails("ingest", str(notes), "--access", "all")
+    assert "nothing to ingest" in shell.fails("ingest")
