@@ -22,6 +22,7 @@ from assistant.words import figures, sentence_spans
 _CITATION = re.compile(r"\s*\[(\d+)\]")
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][\w-]+")
 _ENDED = re.compile(r"[.!?][\"”’)*`]*(?:\s*\[\d+\])*[.]?\s*$|\n\s*$")
+_FRAGMENT = re.compile(r"\W*\w+:(?:\s+\w+){1,2}")  # a label and a word or two, left hanging
 _ROUNDS = 8
 
 
@@ -124,6 +125,8 @@ class Gate:
         self._seen.add(key)
         numbers = self._cited(plain, claimed, rule, check)
         if numbers is None or (numbers and check.once and self._repeats(plain)):
+            return "", False
+        if not numbers and _FRAGMENT.fullmatch(plain):
             return "", False
         for number in numbers:
             self._cite_passage(plain, number)

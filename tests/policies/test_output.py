@@ -286,3 +286,13 @@ def test_what_was_said_is_left_out_when_once_is_asked(gate_of, new_rule):
         "- Two weeks may be taken at once [1].",
     ]
     assert "Gotcha" in run(gate_of(), text)[0]
+
+
+@pytest.mark.parametrize("hanging", ["- Gotcha: Readings", "Caveat: The"])
+def test_a_label_left_hanging_is_left_out(gate_of, hanging):
+    assert (
+        run(gate_of(), f"Parental leave lasts 16 weeks.\n{hanging}")[0]
+        == "Parental leave lasts 16 weeks [1]."
+    )
+    whole = "Parental leave lasts 16 weeks.\nCaveat: Your contract may say more."
+    assert run(gate_of(), whole)[0].endswith("Caveat: Your contract may say more.")
