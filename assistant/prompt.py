@@ -120,7 +120,7 @@ def _led(template: str, passages: Sequence[Passage]) -> str:
         if template and passage.lead:
             start, end = passage.lead
             evidence = without_markers(passage.chunk.text[start:end]).strip().rstrip(".")
-            return template.replace("{evidence}", evidence).replace("{number}", str(number))
+            return template.replace("{number}", str(number)).replace("{evidence}", evidence)
     return ""
 
 

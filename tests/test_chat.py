@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -395,3 +396,22 @@ def test_a_prompt_over_the_context_is_refused_and_closed(app):
 
 def test_the_log_verifies_after_all_this(app):
     assert app.verify().problems == ()
+
+
+def test_a_small_model_begins_with_the_sentence_found(app):
+    prompt = app.settings.prompt.model_copy(update={"sentences": 1, "lead": True})
+    small = replace(app.chat, settings=app.settings.model_copy(update={"prompt": prompt}))
+    asked = question(app, LEAVE)
+
+    async def both():
+        streamed = [event async for event in small.stream(asked)]
+        return streamed, await small.answer(asked)
+
+    streamed, whole = asyncio.run(both())
+    assert whole.text.startswith(SAID)
+    assert "".join(event.text for event in streamed if isinstance(event, Text)) == whole.text
+    assert [p.shown for p in whole.passages] == [whole.citations[0].quote]
+    sent = app.engine.requests[-1].messages
+    assert sent[-1] == Message(role="assistant", content=SAID)
+    opened, _ = app.log.of(whole.receipt.id)
+    assert app.log.body(opened).prompt == tuple((m.role, m.content) for m in sent)

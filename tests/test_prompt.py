@@ -1,5 +1,7 @@
 """Prompts keep their budget and their roles."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,3 +130,31 @@ def test_nobody_speaks_in_another_role(text):
 )
 def test_other_text_stays_as_it_is(text):
     assert inert(text) == text
+
+
+LEAD = "Answer: {evidence} [{number}].\nBasis:"
+
+
+def led(text, span, *, lead=LEAD):
+    marked = replace(passage(text, number=2), focus=(span,), lead=span)
+    return compose(
+        question="How long?",
+        passages=[passage("Nothing of it.", number=1), marked],
+        lead=lead,
+        passage_tokens=100,
+        history_tokens=0,
+        count=count,
+    )
+
+
+def test_an_answer_begins_with_the_sentence_found_and_its_number():
+    text = "Fish. 3. Leave lasts {number} weeks. Cake."
+    prompt = led(text, (6, 36))
+    assert prompt.lead == "Answer: Leave lasts {number} weeks [2].\nBasis:"
+    assert prompt.sent == (*prompt.messages, Message(role="assistant", content=prompt.lead))
+    assert "Fish" not in prompt.messages[-1].content
+
+
+def test_without_a_template_or_a_marked_sentence_the_model_begins():
+    assert led("Leave lasts 3 weeks.", (0, 20), lead="").sent[-1].role == "user"
+    assert composed([passage("Leave lasts 3 weeks.")]).lead == ""

@@ -105,7 +105,8 @@ class FakeEngine:
             raise Overloaded(f"{self._running} questions are running.", retry_after_s=1.0, remedy="Retry.")
         text = _answer("".join(self._pieces.get(token, "?") for token in prompt), version, request.sampling)
         if request.messages and request.messages[-1].role == "assistant":
-            text = text.removeprefix(request.messages[-1].content)
+            begun = request.messages[-1].content
+            text = text.removeprefix(begun) if text.startswith(begun) else f" {text}"
         self._running += 1
         try:
             for delta in self._deltas(text, request.sampling, len(prompt)):
