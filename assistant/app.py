@@ -149,8 +149,13 @@ class App:
         chosen = self.settings.engine
         if isinstance(chosen, HttpEngine):
             from assistant.engine.http import HttpEngine as RemoteEngine
+            from assistant.models.catalogue import pin_of
+            from assistant.models.digests import MANIFEST
 
-            return RemoteEngine.connect(chosen)
+            pin = pin_of(self.settings.models.base, self.settings.models)
+            folder = self.settings.path(self.settings.models.folder) / self.settings.models.base
+            here = folder if (folder / MANIFEST).is_file() else None
+            return RemoteEngine.connect(chosen, base_digest=pin.sha256, folder=here)
         from assistant.engine.local import LocalEngine
         from assistant.models.pull import located
 

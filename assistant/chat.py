@@ -276,6 +276,7 @@ class Chat:
             passages=turn.passages if answered else (),
             prompt_tokens=turn.usage.prompt_tokens,
             completion_tokens=turn.usage.completion_tokens,
+            cut=turn.usage.finish == "length",
         )
 
 

@@ -98,6 +98,12 @@ class Prompt(Section):
     history_tokens: int = Field(300, ge=0)
     answer_tokens: int = Field(120, ge=16)
 
+    @model_validator(mode="after")
+    def _lead_needs_sentences(self) -> Prompt:
+        if self.lead and not self.sentences:
+            raise ValueError("`lead` begins with the best of the `sentences`: set `sentences` too")
+        return self
+
 
 class Retrieval(Section):
     """Search and chunking sizes."""

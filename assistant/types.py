@@ -249,7 +249,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The whole result of one question."""
+    """The whole result of one question. `cut` says that the model was stopped at its token limit."""
 
     text: str
     status: Status
@@ -260,3 +260,4 @@ class Answer:
     passages: tuple[Passage, ...] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cut: bool = False

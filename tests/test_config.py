@@ -148,3 +148,8 @@ def test_an_error_does_not_repeat_a_secret(written, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         load(written("engine: {kind: http, url: u, model: m, api_key: ['${KEY}']}"))
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_lead_needs_sentences(written):
+    with pytest.raises(ConfigError, match="prompt.*sentences"):
+        load(written("prompt: {lead: true}\n"))

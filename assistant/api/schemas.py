@@ -241,7 +241,9 @@ def usage(answer: Answer) -> UsageBody:
 
 def finish_reason(answer: Answer) -> Finish:
     """Return OpenAI's word for how the answer ended."""
-    return "content_filter" if answer.status == "denied" else "stop"
+    if answer.status == "denied":
+        return "content_filter"
+    return "length" if answer.cut else "stop"
 
 
 def _fields(answer: Answer) -> dict[str, object]:

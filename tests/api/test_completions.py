@@ -175,3 +175,9 @@ def test_defaults_written_out_and_unknown_fields_are_accepted(service):
         "store": False,
     }
     assert service.complete(**more).status_code == 200
+
+
+def test_an_answer_cut_at_the_token_limit_says_so(service):
+    choice = service.complete(max_tokens=3).json()["choices"][0]
+    assert choice["finish_reason"] == "length"
+    assert service.stream(max_tokens=3)[-2]["choices"][0]["finish_reason"] == "length"
