@@ -25,6 +25,10 @@ _MEASURED = re.compile(
     r"(?:second|minute|hour|day|night|week|fortnight|month|quarter|year|time|per ?cent|euro|dollar|pound|cent"
     r"|kilo|metre|meter|mile|gram|ton|litre|liter|degree|hundred|thousand|million|billion)"
 )
+_TIMED = re.compile(
+    r"\b(\d+(?:[.,]\d+)*|[a-z]+(?:-[a-z]+)?)[ -](?:(?:more|full|whole|further|paid|working|business|calendar"
+    r"|consecutive|clear) )*(second|minute|hour|day|night|week|fortnight|month|quarter|year)s?\b"
+)
 _TENS = {
     word: str(number)
     for number, word in enumerate(
@@ -79,6 +83,16 @@ def figures(text: str) -> set[str]:
             counted = _COUNTED.fullmatch(word)
             found.add(re.sub(r"(?<=\d)[,\s](?=\d{3})", "", counted.group(1) if counted else word))
     found.update(number for match in _MEASURED.finditer(plain) if (number := _spelled(match.group(1))))
+    return found
+
+
+def measures(text: str) -> set[tuple[str, str]]:
+    """Return spans of time as (number, unit in the singular): `25 working days` is `("25", "day")`."""
+    found = set()
+    for match in _TIMED.finditer(_CITATION.sub("", text).lower()):
+        number = match.group(1) if match.group(1)[0].isdigit() else _spelled(match.group(1))
+        if number:
+            found.add((number, match.group(2)))
     return found
 
 

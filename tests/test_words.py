@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistant.words import content_words, figures, numbers, sentence_spans, without_markers
+from assistant.words import content_words, figures, measures, numbers, sentence_spans, without_markers
 
 TEXTS = st.text(alphabet='ab A.!?)"[1]2\n*-e.g: 4,5', max_size=80) | st.text(max_size=60)
 
@@ -88,3 +88,8 @@ def test_content_words_are_stems_without_citations_and_stop_words():
         "manager approval request"
     )
     assert content_words("What is the of") == []
+
+
+def test_spans_of_time_keep_their_unit() -> None:
+    text = "Up to 25 working days [1], a two-week notice, 18 weeks; EUR 40 a day."
+    assert measures(text) == {("25", "day"), ("2", "week"), ("18", "week")}

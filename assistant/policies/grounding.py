@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from assistant.types import Citation, Passage
-from assistant.words import content_words, figures, numbers, sentence_spans, without_markers
+from assistant.words import content_words, figures, measures, numbers, sentence_spans, without_markers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What a text says, as far as it can be checked: content words, figures, and numbers it can bear out."""
+    """What a text says, as far as it can be checked.
+
+    Content words, figures, numbers it can bear out, and spans of time as (number, unit).
+    """
 
     words: frozenset[str]
     figures: frozenset[str]
     numbers: frozenset[str]
+    measures: frozenset[tuple[str, str]]
 
 
 @lru_cache(maxsize=512)
@@ -30,20 +34,32 @@ def said(text: str) -> Said:
         words=frozenset(content_words(text)),
         figures=frozenset(figures(text)),
         numbers=frozenset(numbers(text)),
+        measures=frozenset(measures(text)),
     )
 
 
 def support(sentence: str, *passages: Passage) -> float:
     """Share of the sentence's content words that the passages (or their title paths) hold together.
 
-    Zero if a figure of the sentence stands in none of them.
+    Zero if a figure of the sentence stands in none of them, or stands there with another unit of time.
     """
     claimed = said(sentence)
     held = [said(without_markers(f"{passage.heading}\n{passage.chunk.text}")) for passage in passages]
     if not claimed.words or not claimed.figures <= frozenset[str]().union(*(each.numbers for each in held)):
         return 0.0
+    if any(_misread(measure, held) for measure in claimed.measures):
+        return 0.0
     words = frozenset[str]().union(*(each.words for each in held))
     return len(claimed.words & words) / len(claimed.words)
+
+
+def _misread(measure: tuple[str, str], held: Sequence[Said]) -> bool:
+    """Whether no passage has this span of time, and its number has another unit there, or no unit."""
+    number, unit = measure
+    if any(measure in each.measures for each in held):
+        return False
+    other = any(number == n for each in held for n, _ in each.measures)
+    return other or not any(unit in each.words for each in held)
 
 
 def supporting(sentence: str, passages: Sequence[Passage], claimed: Sequence[int], least: float) -> list[int]:

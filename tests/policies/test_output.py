@@ -296,3 +296,10 @@ def test_a_label_left_hanging_is_left_out(gate_of, hanging):
     )
     whole = "Parental leave lasts 16 weeks.\nCaveat: Your contract may say more."
     assert run(gate_of(), whole)[0].endswith("Caveat: Your contract may say more.")
+
+
+@pytest.mark.parametrize("wrong", ["Parental leave lasts 16 months.", "Parental leave lasts 16 days [1]."])
+def test_a_figure_with_another_unit_of_time_never_leaves(gate_of, wrong):
+    text, outcome = run(gate_of(), f"Parental leave lasts 16 weeks. {wrong}")
+    assert text == "Parental leave lasts 16 weeks [1]."
+    assert [decision.action for decision in outcome.decisions] == ["drop"]
