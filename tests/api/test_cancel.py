@@ -89,12 +89,14 @@ def test_one_client_leaving_does_not_stop_another(served, engines):
     service = served(engine)
     with service.client(service.key("ana")) as first, service.client(service.key("grete")) as second:
         with second.stream("POST", "/v1/chat/completions", json={**ASK, "stream": True}) as stays:
+            lines = stays.iter_lines()  # held: httpx hangs up when an iterator of lines is let go
+            next(lines)
             with first.stream("POST", "/v1/chat/completions", json={**ASK, "stream": True}) as leaves:
                 next(leaves.iter_lines())
-                next(stays.iter_lines())
             assert engine.stopped.wait(10)
-            before = engine.steps
-            time.sleep(0.2)
+            before, deadline = engine.steps, time.monotonic() + 10
+            while engine.steps == before and time.monotonic() < deadline:
+                time.sleep(0.02)
             assert engine.steps > before
     closed(service)
 
