@@ -154,7 +154,7 @@ def figures(results: Sequence[Result], app: App) -> Iterator[Figure]:
     yield Figure(figure="abstention", value=_share(abstained, others), unit="share", at_least=0.8)
     yield Figure(
         figure="false_abstention",
-        value=1 - _share(answered, answerable),
+        value=round(1 - _share(answered, answerable), 4),
         unit="share",
         at_most=0.15,
     )
