@@ -244,7 +244,7 @@ class Chat:
 
     def _finish(self, turn: Turn, outcome: Outcome, released: str) -> Answer:
         turn = turn.decided(*outcome.decisions)
-        if block := next((d for d in outcome.decisions if d.blocks), None):
+        if block := turn.block:
             return self._close(turn, "abstained", block.text)
         return self._close(turn, "answered", released + outcome.text, outcome)
 
@@ -254,7 +254,7 @@ class Chat:
         return self._close(turn, status, block.text)
 
     def _close(self, turn: Turn, status: Status, text: str, outcome: Outcome | None = None) -> Answer:
-        answered = status == "answered"
+        citations = outcome.citations if outcome else ()
         receipt = self.recorder.closed(
             turn.id,
             turn.asked,
@@ -262,18 +262,18 @@ class Chat:
             status=status,
             text=text,
             passages=turn.passages,
-            citations=outcome.citations if outcome else (),
+            citations=citations,
             decisions=turn.decisions,
             usage=turn.usage,
         )
         return Answer(
             text=text,
             status=status,
-            citations=outcome.citations if outcome else (),
+            citations=citations,
             route=turn.route,
             receipt=receipt,
             decisions=turn.decisions,
-            passages=turn.passages if answered else (),
+            passages=turn.passages if status == "answered" else (),
             prompt_tokens=turn.usage.prompt_tokens,
             completion_tokens=turn.usage.completion_tokens,
             cut=turn.usage.finish == "length",

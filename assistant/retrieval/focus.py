@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from assistant.retrieval.words import stems
+from assistant.retrieval.words import coverage
 from assistant.types import Passage
 from assistant.words import sentence_spans
 
@@ -46,7 +46,7 @@ def focus(
         return tuple(passages)
     vectors = embed([question, *texts])
     scores = (1 - LEXICAL_WEIGHT) * (vectors[1:] @ vectors[0])
-    scores += LEXICAL_WEIGHT * np.array([_coverage(text, rarity) for text in texts])
+    scores += LEXICAL_WEIGHT * np.array([coverage(text, rarity) for text in texts])
     best = sorted(np.argsort(-scores, kind="stable")[:sentences])
     chosen: dict[int, list[tuple[int, int]]] = {}
     for position in best:
@@ -57,9 +57,3 @@ def focus(
         replace(passages[number], focus=tuple(own), lead=lead[1:] if number == lead[0] else None)
         for number, own in sorted(chosen.items())
     )
-
-
-def _coverage(text: str, rarity: Mapping[str, float]) -> float:
-    there = set(stems(text))
-    total = sum(rarity.values())
-    return sum(value for stem, value in rarity.items() if stem in there) / total if total else 0.0

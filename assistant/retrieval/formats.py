@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from kreuzberg import ExtractionResult
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
-DOCX = f"{_OFFICE}.wordprocessingml.document"
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _TEXT_SUFFIXES = {
     "text/csv": ("csv",),

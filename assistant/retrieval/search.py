@@ -19,7 +19,7 @@ from assistant.retrieval.focus import focus
 from assistant.retrieval.fuse import at_most_per, convex
 from assistant.retrieval.lexical import LexicalIndex
 from assistant.retrieval.vector import VectorIndex
-from assistant.retrieval.words import content, stems
+from assistant.retrieval.words import content, coverage
 from assistant.store.documents import Documents
 from assistant.types import Chunk, Document, Passage
 
@@ -84,7 +84,7 @@ class Search:
                 document=document,
                 score=scores[id],
                 similarity=dense.get(id, 0.0),
-                coverage=_coverage(rarity, chunk, document),
+                coverage=coverage(" ".join([document.title, *chunk.headings, chunk.text]), rarity),
             )
             for id, (chunk, document) in living.items()
         ]
@@ -129,12 +129,3 @@ class Search:
         if newer is None or newer.access_class.id not in permitted:
             return False
         return newer.superseded_by != document.id
-
-
-def _coverage(rarity: dict[str, float], chunk: Chunk, document: Document) -> float:
-    """Share of the question's content words that the chunk or its title path holds, rare words first."""
-    total = sum(rarity.values())
-    if not total:
-        return 0.0
-    there = set(stems(" ".join([document.title, *chunk.headings, chunk.text])))
-    return sum(value for word, value in rarity.items() if word in there) / total

@@ -6,6 +6,7 @@ and the list of words that carry no content; it refuses to know of any index.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 from tantivy import Filter, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
@@ -45,6 +46,19 @@ def content(text: str) -> list[str]:
     """Distinct stems of the words that carry content, in order; of a text without any, all its stems."""
     distinct = list(dict.fromkeys(stems(text)))
     return [stem for stem in distinct if stem not in _empty()] or distinct
+
+
+def coverage(text: str, rarity: Mapping[str, float]) -> float:
+    """Share in [0, 1] of a question's words that a text holds, rare words weighing more.
+
+    Args:
+        rarity: inverse document frequency of each of the question's stems.
+    """
+    total = sum(rarity.values())
+    if not total:
+        return 0.0
+    there = set(stems(text))
+    return sum(value for stem, value in rarity.items() if stem in there) / total
 
 
 @cache

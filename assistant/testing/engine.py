@@ -79,11 +79,6 @@ class FakeEngine:
         """Longest prompt plus completion, in tokens."""
         return self._context_tokens
 
-    @property
-    def loaded(self) -> tuple[str, ...]:
-        """Digests of the adapters loaded, oldest first."""
-        return tuple(self._loaded)
-
     def count_tokens(self, text: str) -> int:
         """Return number of words, more or less."""
         return len(self._encode(text))
