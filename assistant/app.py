@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from assistant.config import HttpEngine, Settings
+from assistant.config import LocalEngine as LocalSettings
 from assistant.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -164,8 +165,14 @@ class App:
             dtype=chosen.dtype,
             device=chosen.device,
             threads=chosen.threads,
+            prepack=chosen.prepack,
+            cache_mb=chosen.cache_mb,
             resident_adapters=chosen.resident_adapters,
+            batch_size=chosen.batch_size,
+            prefix_cache_mb=chosen.prefix_cache_mb,
             queue_length=chosen.queue_length,
+            max_wait_s=chosen.max_wait_s,
+            longest_pause_s=chosen.longest_pause_s,
         )
 
     @cached_property
@@ -245,10 +252,24 @@ class App:
         self.chat.search.catch_up()
         self.chat.router()
 
-    async def close(self) -> None:
-        """Close what was opened."""
+    async def pin(self) -> None:
+        """Load the champions that the configuration keeps resident.
+
+        Raises:
+            AdapterError: a pinned department has none, or it cannot be served.
+        """
+        from assistant.engine.local import LocalEngine
+
+        if isinstance(self.engine, LocalEngine) and isinstance(self.settings.engine, LocalSettings):
+            champions = [self.adapters.resolve(name) for name in self.settings.engine.pinned_adapters]
+            await self.engine.pin(version.digest for version in champions)
+            for version in champions:
+                await self.engine.load(version)
+
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Close what was opened; running answers get `grace_s` to finish."""
         if "engine" in self.__dict__:
-            await self.engine.close()
+            await self.engine.close(grace_s)
         if "database" in self.__dict__:
             self.database.close()
 

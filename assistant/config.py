@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from assistant.errors import ConfigError
 from assistant.yamlfile import Section, read_yaml, validated
@@ -60,27 +60,62 @@ class Models(Section):
     hub_timeout_s: float = Field(5.0, gt=0)
 
 
-class LocalEngine(Section):
-    """transformers + PEFT in this process."""
+class EngineSection(Section):
+    """What every engine is told."""
+
+    drain_s: float = Field(30.0, ge=0, description="time that running answers get when the server stops")
+
+
+def _switch(value: object) -> object:
+    """YAML reads a bare `on` or `off` as true or false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+class LocalEngine(EngineSection):
+    """transformers in this process, with many adapters in one batch."""
 
     kind: Literal["local"] = "local"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     threads: int | None = Field(None, ge=1)
+    prepack: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
+    batch_size: int = Field(32, ge=1, description="requests that decode together")
+    cache_mb: int | None = Field(None, ge=1, description="keys and values; None: a quarter of what is free")
+    prefix_cache_mb: int = Field(256, ge=0, description="kept computations of prompts; 0: none")
     resident_adapters: int = Field(8, ge=1)
-    queue_length: int = Field(64, ge=1)
+    pinned_adapters: tuple[str, ...] = Field((), description="departments whose champion stays resident")
+    queue_length: int = Field(64, ge=1, description="requests that may wait, for each department")
+    max_wait_s: float | None = Field(None, gt=0, description="longest predicted wait; None: no bound")
+    longest_pause_s: float = Field(1.0, gt=0, description="how long a prompt may hold up others' next token")
+
+    @model_validator(mode="after")
+    def _a_free_place_stays(self) -> LocalEngine:
+        if len(set(self.pinned_adapters)) >= self.resident_adapters:
+            raise ValueError("`pinned_adapters` leave no place for others: raise `resident_adapters`")
+        return self
 
 
-class HttpEngine(Section):
-    """A vLLM server, or another that speaks the OpenAI protocol and serves adapters by model name."""
+class HttpEngine(EngineSection):
+    """A vLLM server of one's own, or a hosted one that speaks the OpenAI protocol."""
 
     kind: Literal["http"]
-    url: str
+    server: Literal["vllm", "hosted"] = "vllm"
+    url: str = Field(pattern=r"^https?://[^/]")
     model: str
     api_key: SecretStr | None = None
     timeout_s: float = Field(120.0, gt=0)
+    reconnect_s: float = Field(10.0, ge=0)
     context_tokens: int = Field(8192, ge=256)
     load_adapters: bool = True
+    max_lora_rank: int = Field(16, ge=1)
+    replicas: tuple[Annotated[str, Field(pattern=r"^https?://[^/]")], ...] = ()
+    adapters: dict[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], str] = {}
+
+    @model_validator(mode="after")
+    def _one_name_each(self) -> HttpEngine:
+        if len(set(self.adapters.values())) < len(self.adapters):
+            raise ValueError("two digests in `adapters` have the same name: one name, one adapter")
+        return self
 
 
 class Prompt(Section):

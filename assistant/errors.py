@@ -15,6 +15,7 @@
     ├── IndexDamaged           a derived index is damaged (it is rebuilt, never trusted)
     ├── EngineError            generation failed
     │   ├── Overloaded         queues are full; carries retry_after_s
+    │   ├── DeadlineExceeded   not done within the time the caller gave
     │   └── Unsupported        this engine cannot do that, and says so
     └── AuditError             the log cannot be written, or does not verify
 
@@ -100,6 +101,10 @@ class Overloaded(EngineError):
     def __init__(self, message: str, *, retry_after_s: float, remedy: str = "") -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message, remedy=remedy)
+
+
+class DeadlineExceeded(EngineError):
+    """The answer was not complete within the time its caller gave it."""
 
 
 class Unsupported(EngineError):

@@ -187,16 +187,23 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How tokens are drawn. `temperature == 0` is greedy; `top_k == 0` and `top_p == 1` are off.
+    """How tokens are drawn. `temperature == 0` is greedy; `top_k == 0`, `top_p == 1`, `min_p == 0` are off.
 
-    `stop` strings end the text before they appear in it.
+    `min_p` drops tokens less likely than that share of the likeliest one. `repetition_penalty` divides
+    the scores of tokens that stand in prompt or completion, `presence_penalty` is taken off those that
+    stand in the completion. `stop` strings end the text before they appear in it. `logprobs` asks for
+    the log-probability of each token and of so many alternatives, as the model gives them before any
+    of these settings; None asks for none.
     """
 
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
+    min_p: float = 0.0
     seed: int | None = None
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    logprobs: int | None = None
     stop: tuple[str, ...] = ()
     max_tokens: int = 256
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from assistant.errors import (
     AssistantError,
     BadRequest,
+    DeadlineExceeded,
     Forbidden,
     Overloaded,
     TooLarge,
@@ -31,6 +32,7 @@ _STATUS: tuple[tuple[type[AssistantError], int, str], ...] = (
     (Unauthenticated, 401, "authentication_error"),
     (Forbidden, 403, "permission_error"),
     (Overloaded, 429, "rate_limit_error"),
+    (DeadlineExceeded, 504, "server_error"),
     (AssistantError, 503, "server_error"),
 )
 

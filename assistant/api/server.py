@@ -34,9 +34,10 @@ def create(app: App) -> FastAPI:
     @asynccontextmanager
     async def life(_api: FastAPI) -> AsyncIterator[None]:
         ready(app)
+        await app.pin()
         app.log.close_interrupted(STALE)
         yield
-        await app.close()
+        await app.close(app.settings.engine.drain_s)
 
     api = Api(
         title=f"{app.settings.company} assistant",

@@ -1,18 +1,56 @@
 """Which arithmetic this machine runs fastest.
 
-It owns device and dtype choice by a short measurement (fp32 against bf16, with the model's own shapes);
-it refuses to assume: with AMX bf16 is about four times as fast, without it several times slower.
+It owns the choice of device, dtype and weight packing by a short measurement with the model's own shapes;
+it refuses to assume: with AMX bf16 is about four times as fast as fp32, without it several times slower,
+and packed weights win by a little or by several times.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import torch
 
-_ROWS_PREFILL, _ROWS_DECODE = 32, 1
-_FASTER_BY = 1.15
+from assistant.engine.product import Product, can_pack
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_LARGEST = 2048
+_ROWS = {"prefill": 128, "decode": 8}
+_TOKENS = {"prefill": 384, "decode": 64 * 8}
+"""Tokens of a typical answer in each phase; decoding counts the rows of a small batch."""
+_CLEARLY = 0.85
+"""A second copy of the weights must take this share of one copy's time, or less."""
+
+Phase = Literal["prefill", "decode"]
+Prepack = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """A dtype, and whether weights are kept in oneDNN's layout."""
+
+    dtype: torch.dtype
+    packed: bool
+
+    def __str__(self) -> str:
+        return f"{str(self.dtype).removeprefix('torch.')}{' packed' if self.packed else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The arithmetic of each phase; where they are equal, the weights are there once."""
+
+    prefill: Arithmetic
+    decode: Arithmetic
+
+    def __str__(self) -> str:
+        if self.prefill == self.decode:
+            return str(self.decode)
+        return f"prefill {self.prefill}, decode {self.decode}"
 
 
 def choose_device(wanted: str) -> str:
@@ -22,36 +60,64 @@ def choose_device(wanted: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def choose_dtype(wanted: str, device: str, hidden: int, intermediate: int) -> torch.dtype:
-    """Return the dtype to run in.
+def choose(wanted: str, prepack: Prepack, device: str, hidden: int, intermediate: int) -> Choice:
+    """Return the arithmetic to run in.
 
     Args:
-        wanted: `float32`, `bfloat16`, or `auto`: bf16 on a GPU, on a CPU only where it is clearly faster.
+        wanted: `float32`, `bfloat16`, or `auto`: bf16 on a GPU, on a CPU what is measured to be fastest.
+        prepack: likewise, for weights in oneDNN's layout (CPUs only).
         hidden, intermediate: sizes of the model's largest products.
     """
-    if wanted != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
     if device != "cpu":
-        return torch.bfloat16
-    slow, fast = (_seconds(dtype, hidden, intermediate) for dtype in (torch.float32, torch.bfloat16))
-    return torch.bfloat16 if slow > fast * _FASTER_BY else torch.float32
+        one = Arithmetic(_DTYPES[wanted] if wanted != "auto" else torch.bfloat16, packed=False)
+        return Choice(prefill=one, decode=one)
+    candidates = [
+        Arithmetic(dtype, packed) for dtype in _dtypes(wanted) for packed in _packing(prepack, dtype)
+    ]
+    if len(candidates) == 1:
+        return Choice(prefill=candidates[0], decode=candidates[0])
+    sizes = min(hidden, _LARGEST), min(intermediate, _LARGEST)
+    return best({candidate: _seconds(candidate, *sizes) for candidate in candidates})
+
+
+def best(seconds: dict[Arithmetic, dict[Phase, float]]) -> Choice:
+    """Choose from measured times: one arithmetic for both phases unless two are clearly faster."""
+    one = min(seconds, key=lambda each: sum(seconds[each].values()))
+    prefill = min(seconds, key=lambda each: seconds[each]["prefill"])
+    decode = min(seconds, key=lambda each: seconds[each]["decode"])
+    apart = seconds[prefill]["prefill"] + seconds[decode]["decode"]
+    if prefill.dtype != decode.dtype and apart < _CLEARLY * sum(seconds[one].values()):
+        return Choice(prefill=prefill, decode=decode)
+    return Choice(prefill=one, decode=one)
+
+
+def _dtypes(wanted: str) -> tuple[torch.dtype, ...]:
+    return tuple(_DTYPES.values()) if wanted == "auto" else (_DTYPES[wanted],)
+
+
+def _packing(prepack: Prepack, dtype: torch.dtype) -> Iterator[bool]:
+    if prepack != "on" or not can_pack(dtype):
+        yield False
+    if prepack != "off" and can_pack(dtype):
+        yield True
 
 
 @cache
-def _seconds(dtype: torch.dtype, hidden: int, intermediate: int) -> float:
-    """Time of a prefill of 512 tokens and 64 decode steps, scaled up from one small product of each."""
-    weights = [torch.randn(intermediate, hidden, dtype=dtype) for _ in range(4)]
-    return 16 * _product(_ROWS_PREFILL, weights) + 64 * _product(_ROWS_DECODE, weights)
+def _seconds(arithmetic: Arithmetic, hidden: int, intermediate: int) -> dict[Phase, float]:
+    """Time of a typical answer's tokens through one large product, by phase."""
+    weights = [torch.randn(intermediate, hidden, dtype=arithmetic.dtype) for _ in range(2)]
+    products = [Product([weight], packed=arithmetic.packed) for weight in weights]
+    return {"prefill": _phase("prefill", products), "decode": _phase("decode", products)}
 
 
-def _product(rows: int, weights: list[torch.Tensor]) -> float:
-    """Shortest of three rounds, the first one thrown away: it pays for packing."""
-    inputs = torch.randn(rows, weights[0].shape[1], dtype=weights[0].dtype)
+def _phase(phase: Phase, products: list[Product]) -> float:
+    """Shortest of three rounds, the first one thrown away."""
+    inputs = torch.randn(_ROWS[phase], products[0].inputs, dtype=products[0].dtype)
     rounds = []
     with torch.inference_mode():
         for _ in range(4):
             began = time.perf_counter()
-            for weight in weights:
-                torch.nn.functional.linear(inputs, weight)
+            for each in products:
+                each(inputs)
             rounds.append(time.perf_counter() - began)
-    return min(rounds[1:])
+    return min(rounds[1:]) * _TOKENS[phase] / _ROWS[phase]

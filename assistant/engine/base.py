@@ -24,6 +24,14 @@ class GenerateRequest:
 
     `adapter` is the digest of a loaded adapter version, or None for the bare base model; `queue`
     is the name under which the request shares the engine fairly (a department).
+
+    An engine may keep what it computed of a prompt for later requests with the same adapter and tokens.
+    The first `public_messages` are what anybody may be sent (system prompt, policy text). What follows
+    is kept only under `scope`, the digest of the access classes the asker is permitted, and used again
+    only for the same; without a scope it is not kept.
+
+    `deterministic` asks for the same tokens each time, whatever else runs: slower, nothing reused.
+    `deadline_s` is how long the whole answer may take from submission.
     """
 
     messages: tuple[Message, ...] = ()
@@ -31,20 +39,36 @@ class GenerateRequest:
     adapter: str | None = None
     queue: str = ""
     sampling: Sampling = field(default_factory=Sampling)
+    public_messages: int = 0
+    scope: str | None = None
+    deterministic: bool = False
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprob:
+    """Natural-log probability of a generated token, and of the likeliest in its place, best first."""
+
+    token: int
+    logprob: float
+    likeliest: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
     """A piece of generated text. The last one carries `finish` and the totals.
 
-    `text` never ends inside a UTF-8 character; `tokens` are the ids generated since the last delta.
+    `text` never ends inside a UTF-8 character; `tokens` are the ids generated since the last delta, and
+    `logprobs` theirs, if they were asked for. `reused_tokens` counts prompt tokens not computed anew.
     """
 
     text: str
     tokens: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
     finish: Finish | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reused_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +111,9 @@ class Engine(Protocol):
         Raises:
             TooLarge: prompt and `max_tokens` exceed `context_tokens`; raised before queueing.
             AdapterError: the adapter is not loaded.
-            Overloaded: the queue is full.
+            Overloaded: the queue is full, or the engine is closing.
+            DeadlineExceeded: `deadline_s` passed.
+            Unsupported: this engine cannot do what the sampling asks for.
         """
         ...
 
@@ -113,6 +139,6 @@ class Engine(Protocol):
         """Forget an adapter; unknown digests are ignored."""
         ...
 
-    async def close(self) -> None:
-        """Finish or cancel what runs and free the model."""
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Take nothing new, finish what runs for up to `grace_s`, cancel the rest, free the model."""
         ...

@@ -1,60 +1,59 @@
-"""Key-value storage of one request, grown in blocks.
+"""The keys and values of all requests, in memory taken once.
 
-It owns where keys and values lie; transformers' own dynamic cache copies all of them at every token.
+It owns the arena [2, layers, places, heads, head_dim] and which lane of it a request has. It refuses to
+grow: what does not fit waits.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicLayer
 
-_BLOCK_TOKENS = 256
+from assistant.engine.lanes import Lane, Lanes
 
-
-class _BlockLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
-    """Keys and values [1, heads, T, head_dim] of one layer, as views of buffers with room to grow."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._length = 0
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Make the first, empty buffers."""
-        self.dtype, self.device = key_states.dtype, key_states.device
-        self._room = (key_states[:, :, :0], value_states[:, :, :0])
-        self.keys, self.values = self._room
-        self.is_initialized = True
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
-    ) -> tuple[Tensor, Tensor]:
-        """Append keys and values; returns all of them."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        end = self._length + key_states.shape[2]
-        if end > self._room[0].shape[2]:
-            keys, values = self._room
-            self._room = (self._grown(keys, end), self._grown(values, end))
-        for room, new in zip(self._room, (key_states, value_states), strict=True):
-            room[:, :, self._length : end] = new
-        self._length = end
-        self.keys, self.values = (room[:, :, :end] for room in self._room)
-        return self.keys, self.values
-
-    def _grown(self, part: Tensor, end: int) -> Tensor:
-        length = -(-end // _BLOCK_TOKENS) * _BLOCK_TOKENS
-        grown = part.new_empty(*part.shape[:2], length, part.shape[3])
-        grown[:, :, : self._length] = part[:, :, : self._length]
-        return grown
+_ALIGNMENT = 64
 
 
-def new_cache(config: Any) -> Cache:  # noqa: ANN401 - transformers is untyped
-    """Return an empty cache for one request; models with sliding or linear layers get transformers' own."""
-    from transformers.cache_utils import DynamicCache
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a token's keys and values take in each layer."""
 
-    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
-    if kinds:
-        return DynamicCache(config=config)
-    return Cache(layers=[_BlockLayer() for _ in range(config.num_hidden_layers)])
+    layers: int
+    heads: int
+    head_dim: int
+    dtype: torch.dtype
+    device: str
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of one token's keys and values in all layers."""
+        return 2 * self.layers * self.heads * self.head_dim * self.dtype.itemsize
+
+
+class KeyValues:
+    """Room for the keys and values of `places` tokens, at most `longest` of one request."""
+
+    def __init__(self, shape: Shape, places: int, longest: int) -> None:
+        self.shape, self.lanes = shape, Lanes(places, longest)
+        size = (2, shape.layers, self.lanes.total, shape.heads, shape.head_dim)
+        self.arena = _zeros(size, shape.dtype, shape.device)
+        self.keys: tuple[Tensor, ...] = tuple(self.arena[0])
+        self.values: tuple[Tensor, ...] = tuple(self.arena[1])
+
+    def read(self, lane: Lane, start: int, stop: int) -> Tensor:
+        """Keys and values [2, layers, stop - start, heads, head_dim] of a lane's tokens, not copied."""
+        return self.arena[:, :, lane.offset + start : lane.offset + stop]
+
+
+def _zeros(size: tuple[int, ...], dtype: torch.dtype, device: str) -> Tensor:
+    """Zeros: what is masked may still not be NaN. On a CPU their pages are taken when first written."""
+    if device != "cpu":
+        return torch.zeros(size, dtype=dtype, device=device)
+    memory = np.zeros(math.prod(size) * dtype.itemsize + _ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % _ALIGNMENT
+    aligned = memory[first : len(memory) - _ALIGNMENT + first]
+    return torch.from_numpy(aligned).view(dtype).view(size)

@@ -51,6 +51,19 @@ class ChatTokenizer:
         text += self._broken(begun)
         return list(self._tokens.encode(text, add_special_tokens=False).ids)
 
+    def shared(self, messages: Sequence[Message], prompt: Sequence[int]) -> int:
+        """How many of a prompt's first tokens are what `messages` alone would be rendered to."""
+        from jinja2 import TemplateError
+
+        turns = [{"role": turn.role, "content": self._broken(turn.content)} for turn in messages]
+        try:
+            text = self._template.apply_chat_template(turns, tokenize=False, add_generation_prompt=False)
+        except TemplateError:  # some templates refuse a conversation without a question
+            return 0
+        alone = self._tokens.encode(text, add_special_tokens=False).ids
+        pairs = zip(alone, prompt, strict=False)
+        return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(alone), len(prompt)))
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of tokens, special tokens left out."""
         return str(self._tokens.decode(list(tokens), skip_special_tokens=True))

@@ -1,94 +1,154 @@
-"""The base model in this process: prefill, decode step, scoring.
+"""The base model in this process: it runs spans of tokens and returns their logits.
 
-It owns weights, arithmetic and the key-value cache of a row; it refuses to know about queues, text or
-sampling. One row steps at a time; `Row` is what a later mixed batch will hold several of.
+It owns the copies of the weights (one, or one for prompts and one for decoding where that is faster), the
+cache of keys and values and the choice of path. It refuses to know of queues, text or sampling.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from assistant.engine.arithmetic import choose_device, choose_dtype
-from assistant.engine.cache import new_cache
-from assistant.engine.slots import AdapterSlots
+from assistant.engine.arithmetic import Arithmetic, Choice, Prepack, choose, choose_device
+from assistant.engine.cache import KeyValues
+from assistant.engine.lanes import Lane, size_for
+from assistant.engine.network import Network, agrees, cache_shape, reads_everything
+from assistant.engine.plain import PlainNetwork
+from assistant.engine.plan import Span, plan
 from assistant.errors import ModelError
 
-_PREFILL_TOKENS = 512
+_MANY = 48
+"""From so many tokens on, a step runs in the arithmetic that is best for prompts."""
 
 
-class Row:
-    """One request inside the model: its cache and the logits [vocabulary] after its last token."""
+class Logits:
+    """What a step gave: rows [vocabulary], and the number of the span to which each belongs."""
 
-    def __init__(self, cache: Any) -> None:  # noqa: ANN401 - transformers is untyped
-        self.cache = cache
-        self.logits: Tensor | None = None
-
-    @property
-    def last(self) -> Tensor:
-        """The logits after the last token; a row has some once its prompt ran."""
-        assert self.logits is not None, "the prompt ran"
-        return self.logits
+    def __init__(self, rows: Tensor, owners: Sequence[int]) -> None:
+        self.rows, self.owners = rows, owners
 
 
 class Model:
-    """A causal language model with adapter slots. Belongs to the thread that made it.
+    """A causal language model with room for keys, values and adapters. One thread uses it.
 
     Args:
-        folder: config and safetensors.
-        dtype, device: or `auto`.
-        resident: how many adapters stay inside.
+        networks: for prompts and for decoding; may be the same.
+        cache_bytes: room for keys and values; at least one full context is taken.
     """
 
-    def __init__(self, folder: Path, *, dtype: str, device: str, resident: int) -> None:
-        from safetensors import SafetensorError
-        from transformers import AutoConfig, AutoModelForCausalLM
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        self.device = choose_device(device)
-        try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            chosen = choose_dtype(dtype, self.device, config.hidden_size, config.intermediate_size)
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=chosen, local_files_only=True)
-        except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
-            raise ModelError(
-                f"The model in {folder} cannot be loaded: {error}", remedy="Run `assistant models pull`."
-            ) from error
-        self._model = model.to(self.device).eval().requires_grad_(False)
+    def __init__(
+        self, prefill: Network | PlainNetwork, decode: Network | PlainNetwork, *, config: Any,  # noqa: ANN401
+        cache_bytes: int, batch_size: int,
+    ) -> None:  # fmt: skip
+        self._prefill, self._decode = prefill, decode
         self.context_tokens = int(config.max_position_embeddings)
-        self.dtype = str(chosen).removeprefix("torch.")
-        self.slots = AdapterSlots(self._model, resident)
+        self.vocabulary = int(config.vocab_size)
+        self.device = decode.device
+        shape = cache_shape(config, decode.dtype, decode.device)
+        places = _places(cache_bytes, shape.token_bytes, self.context_tokens, batch_size)
+        self.cache = KeyValues(shape, places, self.context_tokens)
+        self.networks = (decode,) if prefill is decode else (decode, prefill)
 
-    def prefill(self, row: Row, tokens: Sequence[int]) -> Iterator[None]:
-        """Run a prompt in pieces, yielding after each; the head runs at a piece's last position only."""
-        for start in range(0, len(tokens), _PREFILL_TOKENS):
-            row.logits = self._run(row, tokens[start : start + _PREFILL_TOKENS], 1)[-1]
-            yield
+    @classmethod
+    def load(
+        cls, folder: Path, *, dtype: str, device: str, prepack: Prepack, slots: int,
+        cache_bytes: int | None, batch_size: int,
+    ) -> tuple[Model, Choice]:  # fmt: skip
+        """Read a model folder; return it with the arithmetic that was chosen.
 
-    def step(self, row: Row, token: int) -> None:
-        """Append one token to a row."""
-        row.logits = self._run(row, (token,), 1)[-1]
+        Raises:
+            ModelError: the files are missing, damaged or of no known architecture.
+        """
+        from transformers import AutoConfig
 
-    def score(self, row: Row, last: int, tokens: Sequence[int]) -> list[float]:
-        """Log-probabilities of `tokens`, which follow `last`, the first token not yet in the row."""
-        logits = self._run(row, (last, *tokens[:-1]), 0)
-        chosen = torch.tensor(tokens, device=logits.device)[:, None]
-        scores: list[float] = logits.float().log_softmax(-1).gather(1, chosen)[:, 0].tolist()
-        return scores
+        device = choose_device(device)
+        with _reading(folder):
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+        choice = choose(dtype, prepack, device, config.hidden_size, inner)
+        decode = _network(folder, choice.decode, device, slots)
+        prefill = (
+            decode if choice.prefill == choice.decode else _network(folder, choice.prefill, device, slots)
+        )
+        size = _free_bytes(device) // 4 if cache_bytes is None else cache_bytes
+        return cls(prefill, decode, config=config, cache_bytes=size, batch_size=batch_size), choice
 
-    def empty_row(self) -> Row:
-        """Return a row without tokens."""
-        return Row(new_cache(self._model.config))
+    @property
+    def shares(self) -> bool:
+        """Whether computations can be copied from one request to another."""
+        return not any(isinstance(network, PlainNetwork) for network in self.networks)
 
     @torch.inference_mode()
-    def _run(self, row: Row, tokens: Sequence[int], logits: int) -> Tensor:
-        """Logits [T, vocabulary] of the last `logits` tokens, or of all for 0."""
-        ids = torch.tensor([tokens], dtype=torch.long, device=self.device)
-        output = self._model(input_ids=ids, past_key_values=row.cache, use_cache=True, logits_to_keep=logits)
-        result: Tensor = output.logits[0]
-        return result
+    def run(self, spans: Sequence[Span]) -> Logits:
+        """Run tokens of several requests in one pass."""
+        many = sum(len(span.tokens) for span in spans) >= _MANY
+        network = self._prefill if many else self._decode
+        if isinstance(network, PlainNetwork):
+            return Logits(*network.run(spans))
+        layout = plan(spans, self.device)
+        return Logits(network.run(layout, self.cache), layout.owners)
+
+    def take(self, places: int) -> Lane | None:
+        """Room for a request of so many tokens, or None while there is none."""
+        return self.cache.lanes.take(places)
+
+    def give_back(self, lane: Lane) -> None:
+        """Free a request's room."""
+        self.cache.lanes.give_back(lane)
+        for network in self.networks:
+            if isinstance(network, PlainNetwork):
+                network.forget(lane)
+
+
+def _network(folder: Path, arithmetic: Arithmetic, device: str, slots: int) -> Network | PlainNetwork:
+    """Read the weights and choose the path: the plan's, if it gives what transformers' own forward gives."""
+    model = _read(folder, arithmetic.dtype, device)
+    if reads_everything(model.config):
+        with torch.inference_mode():
+            probe = torch.randint(model.config.vocab_size, (24,), generator=torch.Generator().manual_seed(0))
+            wanted = model(input_ids=probe[None].to(device), use_cache=False).logits[0].float()
+            network = Network(model, packed=arithmetic.packed, slots=slots)
+            if agrees(network, probe.tolist(), wanted):
+                return network
+        model = _read(folder, arithmetic.dtype, device)
+    return PlainNetwork(model, slots=slots)
+
+
+def _read(folder: Path, dtype: torch.dtype, device: str) -> Any:  # noqa: ANN401 - untyped
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    with _reading(folder):
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).to(device)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"The model in {folder} cannot be loaded: {error}", remedy="Run `assistant models pull`."
+        ) from error
+
+
+def _places(size_bytes: int, token_bytes: int, context_tokens: int, batch_size: int) -> int:
+    """Tokens of room: what the memory holds, one full context at least, no more than all rows can use."""
+    most = size_for(context_tokens) * batch_size
+    return max(size_for(context_tokens), min(size_bytes // token_bytes, most))
+
+
+def _free_bytes(device: str) -> int:
+    if device != "cpu":
+        return int(torch.cuda.mem_get_info()[0])
+    pages = os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
+    return pages * os.sysconf("SC_PAGE_SIZE") or 4 << 30

@@ -1,181 +1,186 @@
-"""Adapters inside a model: which are resident, which one is active.
+"""Adapters beside the model: which are resident, in which slot, used by whom.
 
-It owns checking and loading of adapter versions (PEFT) and eviction of the least recently used; it
-refuses what another engine could not serve either (vLLM's list), and never merges weights.
+It owns reading an adapter's files into matrices, putting them into slots and evicting the one unused for
+longest. It refuses to evict what a running request uses or the operator pinned, and never merges weights.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import warnings
+import re
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
+from assistant.engine.mix import Use
+from assistant.engine.mixed import MixedLinear
+from assistant.engine.servable import check
 from assistant.errors import AdapterError
 from assistant.types import AdapterVersion
 
-_WEIGHTS, _CONFIG, _MANIFEST = "adapter_model.safetensors", "adapter_config.json", "manifest.json"
-_PREFIX = "base_model.model."
-_REFUSED = (
-    "use_dora",
-    "lora_bias",
-    "alora_invocation_tokens",
-    "layer_replication",
-    "modules_to_save",
-    "use_qalora",
-)
+_WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_KEY = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<matrix>[AB])\.weight")
+
+Products = Mapping[str, tuple[MixedLinear, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An adapter read from disk: for each layer A [r, in] and B [out, r], B already scaled."""
+
+    version: AdapterVersion
+    rank: int
+    layers: Mapping[str, tuple[Tensor, Tensor]]
+
+
+def prepare(version: AdapterVersion, base_digest: str, products: Products) -> Prepared:
+    """Read and check an adapter version; safe in any thread.
+
+    Raises:
+        AdapterError: missing, damaged, of another base, of a kind or shape that cannot be served.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    check(version, base_digest)
+    try:
+        config = json.loads((version.path / _CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(version.path / _WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise AdapterError(
+            f"Adapter {version.name} cannot be read: {error}", remedy="Restore or retrain it."
+        ) from error
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        match = _KEY.fullmatch(key)
+        if match is None or match["layer"] not in products:
+            raise _misfit(version, f"it trains {key}, which this engine does not serve")
+        found.setdefault(match["layer"], {})[match["matrix"]] = tensor
+    layers = {name: _scaled(version, config, name, pair, products) for name, pair in found.items()}
+    return Prepared(version=version, rank=max((len(a) for a, _ in layers.values()), default=0), layers=layers)
+
+
+def _scaled(
+    version: AdapterVersion, config: Mapping[str, Any], name: str, pair: Mapping[str, Tensor], to: Products
+) -> tuple[Tensor, Tensor]:
+    """Return A and scaled B. Scale: alpha / r, or alpha / sqrt(r) (rsLoRA, Kalajdzievski 2023)."""
+    if pair.keys() != {"A", "B"}:
+        raise _misfit(version, f"{name} has only one of its two matrices")
+    a, b = pair["A"].float(), pair["B"].float()
+    linear, place = to[name]
+    inputs, out = linear.sizes(place)
+    if a.shape != (len(a), inputs) or b.shape != (out, len(a)):
+        raise _misfit(
+            version, f"{name} is {tuple(a.shape)} and {tuple(b.shape)}; the layer takes {inputs} to {out}"
+        )
+    alpha = _by_pattern(config.get("alpha_pattern"), name, config.get("lora_alpha", len(a)))
+    return a, b * (alpha / (len(a) ** 0.5 if config.get("use_rslora") else len(a)))
+
+
+def _by_pattern(patterns: Mapping[str, float] | None, name: str, default: float) -> float:
+    """PEFT's rule: the first pattern that matches the end of a layer's name."""
+    for pattern, value in (patterns or {}).items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", name):
+            return value
+    return default
+
+
+def _misfit(version: AdapterVersion, why: str) -> AdapterError:
+    return AdapterError(
+        f"Adapter {version.name} does not fit the base model: {why}.", remedy="Train it on this base."
+    )
 
 
 class AdapterSlots:
-    """At most `size` adapters inside `model`; one more evicts the one unused for longest.
+    """At most `size` adapters beside a model. Not for several threads: the engine's loop owns it.
 
-    Not for several threads: the engine's worker owns it.
+    Args:
+        copies: of the weights, each with its products by layer name.
     """
 
-    def __init__(self, model: Any, size: int) -> None:  # noqa: ANN401 - transformers is untyped
-        self._model, self._size = model, size
-        self._layers: list[Any] = []
-        self._resident: OrderedDict[str, None] = OrderedDict()
-        self._active: str | None = None
+    def __init__(self, copies: Sequence[Products], size: int) -> None:
+        self._copies = [_grouped(products) for products in copies]
+        self._free = list(range(size))[::-1]
+        self._resident: OrderedDict[str, Use] = OrderedDict()
+        self._users: dict[str, int] = {}
+        self._pinned: frozenset[str] = frozenset()
+        self.evictions = self.loads = 0
 
     @property
     def resident(self) -> tuple[str, ...]:
         """Digests inside the model, least recently used first."""
         return tuple(self._resident)
 
-    def activate(self, version: AdapterVersion | None) -> None:
-        """Make an adapter (or none) the one that the next steps run with, loading it if needed.
+    @property
+    def has_free(self) -> bool:
+        """Whether an adapter can come without another's going."""
+        return bool(self._free)
 
-        Raises:
-            AdapterError: its files went missing or do not fit.
-        """
-        if version is None:
-            self._switch(None)
-            return
-        self.add(version)
-        self._resident.move_to_end(version.digest)
-        self._switch(version.digest)
+    def pin(self, digests: Iterable[str]) -> None:
+        """Say which adapters are never evicted."""
+        self._pinned = frozenset(digests)
 
-    def add(self, version: AdapterVersion) -> None:
-        """Load an adapter's weights into the model; twice is a no-op.
+    def acquire(self, digest: str) -> Use | None:
+        """Use a resident adapter until `release`; None if it is not resident."""
+        if (use := self._resident.get(digest)) is not None:
+            self._resident.move_to_end(digest)
+            self._users[digest] = self._users.get(digest, 0) + 1
+        return use
 
-        Raises:
-            AdapterError: of a shape that does not fit this base.
-        """
-        if version.digest in self._resident:
-            return
-        while len(self._resident) >= self._size:
-            self.remove(next(iter(self._resident)))
-        try:
-            self._insert(version)
-        except (RuntimeError, ValueError, KeyError, OSError) as error:
-            self._discard(version.digest)
-            raise AdapterError(
-                f"Adapter {version.name} does not fit the base model: {str(error)[:300]}",
-                remedy="Train it on this base.",
-            ) from error
-        self._resident[version.digest] = None
+    def release(self, digest: str) -> None:
+        """One user less."""
+        self._users[digest] -= 1
+
+    def insert(self, adapter: Prepared) -> bool:
+        """Make an adapter resident, evicting another if need be; False if all slots are in use."""
+        digest = adapter.version.digest
+        if digest in self._resident:
+            return True
+        if not self._free and not self._evict():
+            return False
+        slot = self._free.pop()
+        for copy in self._copies:
+            for linear, names in copy:
+                parts = [adapter.layers.get(name) for name in names]
+                linear.put(slot, max((len(part[0]) for part in parts if part), default=0), parts)
+        self._resident[digest] = Use(slot, adapter.rank)
+        self.loads += 1
+        return True
 
     def remove(self, digest: str) -> None:
-        """Drop an adapter's weights; unknown digests are ignored."""
-        if digest in self._resident:
-            del self._resident[digest]
-            self._discard(digest)
+        """Free an adapter's slot. Unknown digests are ignored; nobody may be using it."""
+        use = self._resident.pop(digest, None)
+        if use is not None:
+            assert not self._users.pop(digest, 0), "an adapter in use stays"
+            for copy in self._copies:
+                for linear, _ in copy:
+                    linear.clear(use.slot)
+            self._free.append(use.slot)
 
-    def _switch(self, digest: str | None) -> None:
-        if digest == self._active:
-            return
-        for layer in self._layers:
-            layer.enable_adapters(digest is not None)
-            if digest is not None:
-                layer.set_adapter([digest], inference_mode=True)
-        self._active = digest
+    def discard(self, digest: str) -> None:
+        """Free an adapter's slot unless a running request uses it; it is evicted in its turn then."""
+        if not self.in_use(digest):
+            self.remove(digest)
 
-    def _insert(self, version: AdapterVersion) -> None:
-        from peft import LoraConfig
-        from peft.functional import inject_adapter_in_model, set_peft_model_state_dict
-        from safetensors.torch import load_file
+    def in_use(self, digest: str) -> bool:
+        """Whether a running request uses it."""
+        return self._users.get(digest, 0) > 0
 
-        config = LoraConfig.from_pretrained(str(version.path))
-        weights = load_file(version.path / _WEIGHTS)
-        state = {name.removeprefix(_PREFIX): weight for name, weight in weights.items()}
-        with warnings.catch_warnings():  # of no use here: it warns of a second adapter, and on each load
-            warnings.simplefilter("ignore")
-            inject_adapter_in_model(config, self._model, adapter_name=version.digest)
-            result = set_peft_model_state_dict(self._model, state, adapter_name=version.digest)
-        missing = [name for name in result.missing_keys if f".{version.digest}." in name]
-        if missing or result.unexpected_keys:
-            raise ValueError(f"tensors do not match: {[*missing, *result.unexpected_keys][0]}")
-        self._settle()
-
-    def _discard(self, digest: str) -> None:
-        from peft.functional import delete_adapter
-
-        if digest not in getattr(self._model, "peft_config", {}):
-            return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            delete_adapter(self._model, digest, prefix="lora_")
-        del self._model.peft_config[digest]
-        self._settle()
-
-    def _settle(self) -> None:
-        """Bring new layers to the model's dtype and mode, and every layer to no adapter."""
-        from peft.tuners.tuners_utils import BaseTunerLayer
-
-        self._layers = [part for part in self._model.modules() if isinstance(part, BaseTunerLayer)]
-        for layer in self._layers:
-            weight = layer.get_base_layer().weight
-            for matrices in (layer.lora_A, layer.lora_B):
-                matrices.to(device=weight.device, dtype=weight.dtype)
-        self._model.eval().requires_grad_(False)
-        self._active = ""
-        self._switch(None)
+    def _evict(self) -> bool:
+        for digest in self._resident:
+            if digest not in self._pinned and not self.in_use(digest):
+                self.remove(digest)
+                self.evictions += 1
+                return True
+        return False
 
 
-def check(version: AdapterVersion, base_digest: str) -> None:
-    """Check an adapter's files before anything reads their weights.
-
-    Raises:
-        AdapterError: missing, damaged, of another base, or of a kind that cannot be served.
-    """
-    if version.base_digest != base_digest:
-        raise AdapterError(
-            f"Adapter {version.name} was trained on base {version.base_digest[:16]}; "
-            f"this engine serves {base_digest[:16]}.",
-            remedy="Train it on this base, or configure its base.",
-        )
-    config, manifest = _read(version.path / _CONFIG), _read(version.path / _MANIFEST)
-    _check_kind(version, config)
-    weights = version.path / _WEIGHTS
-    if not weights.is_file():
-        raise AdapterError(f"{weights} does not exist.", remedy="Restore or retrain this adapter.")
-    found = hashlib.sha256(weights.read_bytes()).hexdigest()
-    if manifest.get("digest") != version.digest or manifest.get("weights_digest") != found:
-        raise AdapterError(
-            f"{version.path} is not adapter {version.name}: its files were altered.",
-            remedy="Restore or retrain this adapter.",
-        )
-
-
-def _check_kind(version: AdapterVersion, config: dict[str, object]) -> None:
-    if config.get("peft_type") != "LORA":
-        raise AdapterError(f"Adapter {version.name} is {config.get('peft_type')}, not LORA.")
-    if refused := [key for key in _REFUSED if config.get(key)]:
-        raise AdapterError(f"Adapter {version.name} uses {refused[0]}, which cannot be served.")
-    if config.get("bias", "none") != "none":
-        raise AdapterError(f"Adapter {version.name} trains biases, which cannot be served.")
-
-
-def _read(file: Path) -> dict[str, object]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise AdapterError(f"{file} does not exist.", remedy="Restore or retrain this adapter.") from None
-    except (OSError, ValueError) as error:
-        raise AdapterError(f"{file} is damaged ({type(error).__name__}).", remedy="Restore it.") from None
-    if not isinstance(content, dict):
-        raise AdapterError(f"{file} is damaged: it holds no mapping.", remedy="Restore it.")
-    return content
+def _grouped(products: Products) -> list[tuple[MixedLinear, list[str]]]:
+    """Products with the names of their parts in order."""
+    names: dict[int, tuple[MixedLinear, dict[int, str]]] = {}
+    for name, (linear, place) in products.items():
+        names.setdefault(id(linear), (linear, {}))[1][place] = name
+    return [(linear, [parts[place] for place in sorted(parts)]) for linear, parts in names.values()]

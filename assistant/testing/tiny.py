@@ -6,7 +6,7 @@ For tests that need the machinery of a model and not its knowledge. It owns noth
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,16 @@ TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+SIZES = {
+    "q_proj": ("self_attn", 32, 32),
+    "k_proj": ("self_attn", 32, 16),
+    "v_proj": ("self_attn", 32, 16),
+    "o_proj": ("self_attn", 32, 32),
+    "gate_proj": ("mlp", 32, 64),
+    "up_proj": ("mlp", 32, 64),
+    "down_proj": ("mlp", 64, 32),
+}
+"""Linear layers of a tiny model's decoder layer: where each is, its inputs and outputs."""
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -75,12 +85,25 @@ def _write_tokenizer(folder: Path) -> int:
     return len(vocabulary)
 
 
-def tiny_adapter(folder: Path, base: Path, department: str, *, seed: int = 0) -> AdapterVersion:
-    """Write an adapter version with random weights for a model of `tiny_model` below `folder`."""
-    rank = 2
+def tiny_adapter(
+    folder: Path,
+    base: Path,
+    department: str,
+    *,
+    seed: int = 0,
+    rank: int = 2,
+    targets: Sequence[str] = ("q_proj",),
+    config: Mapping[str, Any] | None = None,
+) -> AdapterVersion:
+    """Write an adapter version with random weights for a model of `tiny_model` below `folder`.
+
+    Args:
+        targets: linear layers of the last two decoder layers, any of `SIZES`.
+        config: more of PEFT's settings, as `use_rslora`.
+    """
     beside = folder / f".{department}.part"
     beside.mkdir(parents=True)
-    _write_lora(beside, rank, seed)
+    _write_lora(beside, rank, seed, targets, config or {})
     identity = identify(base)
     made_of: dict[str, Any] = {
         "weights_digest": file_digest(beside / WEIGHTS_FILE),
@@ -104,7 +127,7 @@ def tiny_adapter(folder: Path, base: Path, department: str, *, seed: int = 0) ->
     )
 
 
-def _write_lora(folder: Path, rank: int, seed: int, hidden: int = 32) -> None:
+def _write_lora(folder: Path, rank: int, seed: int, targets: Sequence[str], more: Mapping[str, Any]) -> None:
     """Write PEFT's two files, with random weights on two layers."""
     import torch
     from safetensors.torch import save_file
@@ -112,18 +135,21 @@ def _write_lora(folder: Path, rank: int, seed: int, hidden: int = 32) -> None:
     torch.manual_seed(seed)
     weights = {}
     for layer in (2, 3):
-        name = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
-        weights[f"{name}.lora_A.weight"] = torch.randn(rank, hidden).bfloat16()
-        weights[f"{name}.lora_B.weight"] = torch.randn(hidden, rank).bfloat16()
+        for target in targets:
+            home, inputs, out = SIZES[target]
+            name = f"base_model.model.model.layers.{layer}.{home}.{target}"
+            weights[f"{name}.lora_A.weight"] = torch.randn(rank, inputs).bfloat16()
+            weights[f"{name}.lora_B.weight"] = torch.randn(out, rank).bfloat16()
     save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "r": rank,
         "lora_alpha": 2 * rank,
-        "target_modules": ["q_proj"],
+        "target_modules": list(targets),
         "layers_to_transform": [2, 3],
         "base_model_name_or_path": "tiny",
+        **more,
     }
     (folder / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
 

@@ -1,0 +1,95 @@
+"""Attention over lanes of the arena: decoding rows of many requests at once, prompts piece by piece.
+
+It owns how a view is read; keys and values are never copied: neighbouring lanes are one batch, and the
+query heads that share a key head are the batch's queries. It refuses to rotate or to project.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from assistant.engine.cache import KeyValues
+from assistant.engine.plan import Plan, Run, Segment, View
+
+Layers = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Keys and values of one call, by layer: [lanes, heads, length, head_dim], or [heads, groups, ...]."""
+
+    keys: Layers
+    values: Layers
+
+
+class Reads:
+    """What the rows of a view read in every layer: looked up once, since each look costs as much as a row."""
+
+    def __init__(self, view: View, cache: KeyValues, groups: int) -> None:
+        self.view = view
+        self.runs = [_run(run, cache) for run in view.runs]
+        self.segments = [_segment(segment, cache, groups) for segment in view.segments]
+
+
+class Pass:
+    """One forward pass: its plan, where its keys and values go, and what its rows read."""
+
+    def __init__(self, plan: Plan, cache: KeyValues, groups: int) -> None:
+        self.plan, self.cache = plan, cache
+        self.reads, self.last = (Reads(view, cache, groups) for view in (plan.view, plan.last))
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Remember keys and values [rows, heads, head_dim] of a layer."""
+        for arena, new in ((self.cache.keys[layer], keys), (self.cache.values[layer], values)):
+            arena.index_copy_(0, self.plan.writes, new.to(arena.dtype))
+
+
+def attend(query: Tensor, layer: int, reads: Reads, scale: float) -> Tensor:
+    """Return [rows, heads, head_dim] for `query` of that shape, whose keys and values are written already."""
+    view = reads.view
+    if len(view.runs) == 1 and not view.segments and view.runs[0].rows is None:
+        return _decode(query, layer, view.runs[0], reads.runs[0], scale)
+    result = torch.empty_like(query)
+    for run, read in zip(view.runs, reads.runs, strict=True):
+        result[run.targets] = _decode(query, layer, run, read, scale)
+    for segment, read in zip(view.segments, reads.segments, strict=True):
+        result[segment.first : segment.last] = _prefill(query, layer, segment, read, scale)
+    return result
+
+
+def _decode(query: Tensor, layer: int, run: Run, read: _Read, scale: float) -> Tensor:
+    """Rows of a run, in the order of its targets. Places that are no row's own hold old numbers, hidden."""
+    keys, values = read.keys[layer].to(query.dtype), read.values[layer].to(query.dtype)
+    rows = query[: keys.shape[0]] if run.rows is None else query.index_select(0, run.rows)
+    rows = rows.view(keys.shape[0], keys.shape[1], -1, query.shape[2])
+    result = scaled_dot_product_attention(rows, keys, values, attn_mask=run.mask, scale=scale)
+    result = result.reshape(keys.shape[0], *query.shape[1:])
+    return result if run.places is None else result.index_select(0, run.places)
+
+
+def _prefill(query: Tensor, layer: int, segment: Segment, read: _Read, scale: float) -> Tensor:
+    keys, values = read.keys[layer].to(query.dtype), read.values[layer].to(query.dtype)
+    rows = query[segment.first : segment.last]
+    heads, groups = keys.shape[:2]
+    split = rows.view(len(rows), heads, groups, -1).permute(1, 2, 0, 3)
+    result = scaled_dot_product_attention(
+        split, keys, values, attn_mask=segment.mask, is_causal=segment.causal, scale=scale
+    )
+    return result.permute(2, 0, 1, 3).reshape(rows.shape)
+
+
+def _run(run: Run, cache: KeyValues) -> _Read:
+    lanes = cache.arena[:, :, run.first * run.size : run.last * run.size]
+    lanes = lanes.view(*lanes.shape[:2], run.last - run.first, run.size, *lanes.shape[3:])
+    lanes = lanes[:, :, :, : run.length].transpose(3, 4)
+    return _Read(lanes[0].unbind(), lanes[1].unbind())
+
+
+def _segment(segment: Segment, cache: KeyValues, groups: int) -> _Read:
+    tokens = cache.arena[:, :, segment.offset : segment.offset + segment.length]
+    shared = tokens.transpose(2, 3)[:, :, :, None].expand(-1, -1, -1, groups, -1, -1)
+    return _Read(shared[0].unbind(), shared[1].unbind())

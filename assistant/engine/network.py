@@ -1,0 +1,167 @@
+"""A causal language model of transformers, made to run plans: many requests, many adapters, one pass.
+
+It owns how the model is entered: Llama-shaped decoder layers are replaced by fused ones, other models keep
+theirs and get an attention function of ours by transformers' `AttentionInterface`; each linear layer that
+an adapter may target becomes a mixed one. It refuses models whose attention a plan cannot express: those
+run on the plain path (`plain`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from assistant.engine.attention import Pass, attend
+from assistant.engine.cache import KeyValues, Shape
+from assistant.engine.fused import FusedLayer, Rotation, is_llama_shaped
+from assistant.engine.lanes import Lane, size_for
+from assistant.engine.mixed import Active, MixedLinear
+from assistant.engine.plan import Plan, Span, plan
+from assistant.engine.product import Product, product_of
+
+ATTENTION = "assistant_lanes"
+
+
+class Network:
+    """One copy of the weights.
+
+    Args:
+        model: a causal language model of transformers, on its device and in its dtype. It is taken over.
+        packed: whether weights are kept in oneDNN's layout.
+        slots: how many adapters can be resident.
+    """
+
+    def __init__(self, model: Any, *, packed: bool, slots: int) -> None:  # noqa: ANN401 - untyped
+        self._model = model.eval().requires_grad_(False)
+        self._active = Active()
+        self.config, self.dtype, self.device = model.config, model.dtype, model.device.type
+        self._groups = model.config.num_attention_heads // cache_shape(model.config, self.dtype, "").heads
+        self.supported = bool(getattr(model, "_supports_attention_backend", False))
+        self.products: dict[str, tuple[MixedLinear, int]] = {}
+        self.fused = _fuse(self, model, self._active, packed=packed, slots=slots)
+        mix_linears(self.products, model, self._active, packed=packed, slots=slots)
+        if self.fused and packed and isinstance(model.lm_head, nn.Linear):
+            model.lm_head = _Head(product_of([model.lm_head], packed=True))
+        use_attention(model)
+
+    def run(self, plan: Plan, cache: KeyValues) -> Tensor:
+        """Run a plan; return logits [kept rows, vocabulary]."""
+        self._active.mix = plan.view.mix
+        output = self._model(
+            input_ids=plan.tokens[None],
+            position_ids=plan.positions[None],
+            use_cache=False,
+            now=Pass(plan, cache, self._groups),
+            logits_to_keep=0 if self.fused else plan.keep,
+        )
+        logits: Tensor = output.logits[0]
+        return logits
+
+
+def cache_shape(config: Any, dtype: torch.dtype, device: str) -> Shape:  # noqa: ANN401 - untyped
+    """Return what one token of this model takes in the cache."""
+    heads = config.num_attention_heads
+    return Shape(
+        layers=config.num_hidden_layers,
+        heads=getattr(config, "num_key_value_heads", None) or heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        dtype=dtype,
+        device=device,
+    )
+
+
+def reads_everything(config: Any) -> bool:  # noqa: ANN401 - untyped
+    """Whether every layer attends to every earlier token, as a plan does."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        return set(kinds) == {"full_attention"}
+    return not getattr(config, "sliding_window", None)
+
+
+def agrees(network: Network, tokens: Sequence[int], wanted: Tensor) -> bool:
+    """Whether a network, given tokens in pieces, gives the logits [tokens, vocabulary] of one forward."""
+    if not network.supported:
+        return False
+    shape = cache_shape(network.config, network.dtype, network.device)
+    cache = KeyValues(shape, size_for(len(tokens)), len(tokens))
+    lane, given = Lane(0, cache.lanes.total), []
+    pieces = (0, len(tokens) // 2), (len(tokens) // 2, len(tokens) - 1), (len(tokens) - 1, len(tokens))
+    for start, stop in pieces:
+        span = Span(lane=lane, start=start, tokens=tokens[start:stop], keep=stop - start)
+        given.append(network.run(plan([span], network.device), cache).float())
+    gap = (torch.cat(given) - wanted).abs().mean() / wanted.abs().mean()
+    return bool(gap < (1e-3 if network.dtype == torch.float32 else 5e-2))
+
+
+def use_attention(model: Any) -> None:  # noqa: ANN401 - untyped
+    """Make transformers call our attention. No mask function is registered under its name: none is built."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(ATTENTION, _attention)
+    model.set_attn_implementation(ATTENTION)
+
+
+def _attention(
+    module: Any,  # noqa: ANN401 - untyped
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    now: Pass,
+    **unused: object,
+) -> tuple[Tensor, None]:
+    """Attention of a layer that is not fused; query [1, heads, rows, head_dim]."""
+    now.write(module.layer_idx, key[0].transpose(0, 1), value[0].transpose(0, 1))
+    rows = query[0].transpose(0, 1).contiguous()
+    return attend(rows, module.layer_idx, now.reads, scaling)[None], None
+
+
+class _Head(nn.Module):
+    """The output layer as a packed product."""
+
+    def __init__(self, product: Product) -> None:
+        super().__init__()
+        self._product = product
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self._product(x.flatten(0, -2))
+        return logits.view(*x.shape[:-1], logits.shape[1])
+
+
+def _fuse(network: Network, model: Any, active: Active, *, packed: bool, slots: int) -> bool:  # noqa: ANN401
+    """Replace the decoder layers, if all have Llama's shape."""
+    layers = getattr(getattr(model, "model", None), "layers", None)
+    if layers is None or not all(is_llama_shaped(layer, model.config) for layer in layers):
+        return False
+    for number, layer in enumerate(layers):
+        last = number == len(layers) - 1
+        fused = FusedLayer(layer, number, last=last, active=active, slots=slots, packed=packed)
+        layers[number] = fused
+        for name, part in fused.parts().items():
+            network.products[f"model.layers.{number}.{name}"] = part
+    model.model.rotary_emb = Rotation(model.model.rotary_emb)
+    return True
+
+
+def mix_linears(
+    products: dict[str, tuple[MixedLinear, int]],
+    model: Any,  # noqa: ANN401 - untyped
+    active: Active,
+    *,
+    packed: bool,
+    slots: int,  # noqa: ANN401
+) -> None:
+    """Make every other linear layer but the output layer a mixed one."""
+    output = model.get_output_embeddings()
+    found = [
+        (name, part) for name, part in model.named_modules() if type(part) is nn.Linear and part is not output
+    ]
+    for name, part in found:
+        mixed = MixedLinear(product_of([part], packed=packed), active, slots)
+        model.set_submodule(name, mixed)
+        products[name] = (mixed, 0)

@@ -1,0 +1,128 @@
+"""Plans against transformers' own forward, over architectures: tiny random models of each."""
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GPT2Config,
+    GraniteConfig,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from assistant.engine.model import Model
+from assistant.engine.network import Network
+from assistant.engine.plain import PlainNetwork
+from assistant.engine.plan import Span
+from assistant.errors import ModelError
+
+COMMON = {
+    "vocab_size": 128,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+}
+CONFIGS = {
+    "llama": (LlamaConfig(**COMMON), Network, True),
+    "llama-bias": (LlamaConfig(**COMMON, attention_bias=True, mlp_bias=True), Network, True),
+    "llama-one-head": (LlamaConfig(**{**COMMON, "num_key_value_heads": 4}), Network, True),
+    "qwen2": (Qwen2Config(**COMMON), Network, True),
+    "qwen3": (Qwen3Config(**COMMON, head_dim=16), Network, True),
+    "mistral": (MistralConfig(**COMMON, sliding_window=None), Network, True),
+    "mistral-window": (MistralConfig(**COMMON, sliding_window=16), PlainNetwork, False),
+    "granite": (GraniteConfig(**COMMON, residual_multiplier=0.5, attention_multiplier=0.1), None, False),
+    "gemma2": (Gemma2Config(**COMMON, head_dim=8, sliding_window=16), PlainNetwork, False),
+    "gpt2": (GPT2Config(vocab_size=128, n_embd=32, n_layer=3, n_head=4, n_positions=512), None, False),
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def loaded(request, tmp_path_factory):
+    config, kind, fused = CONFIGS[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    torch.manual_seed(0)
+    reference = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    for parameter in reference.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    reference.save_pretrained(folder)
+    model, _ = Model.load(
+        folder, dtype="float32", device="cpu", prepack="auto", slots=2, cache_bytes=1 << 22, batch_size=8
+    )
+    assert kind is None or type(model.networks[0]) is kind
+    assert model.networks[0].fused is fused
+    return reference, model
+
+
+def tokens(seed, count):
+    return torch.randint(128, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def wanted(reference, sequence):
+    with torch.inference_mode():
+        return reference(input_ids=torch.tensor([sequence])).logits[0]
+
+
+def test_packed_pieces_and_steps_give_what_one_forward_gives(loaded):
+    """Four requests of different lengths join one after another, in pieces, while the others decode."""
+    reference, model = loaded
+    prompts = [tokens(n, length) for n, length in enumerate((40, 7, 90, 1))]
+    continued = [tokens(10 + n, 12) for n in range(4)]
+    whole = [prompt + more for prompt, more in zip(prompts, continued, strict=True)]
+    expected = [wanted(reference, sequence) for sequence in whole]
+    lanes = [model.take(len(sequence)) for sequence in whole]
+    done = [0, 0, 0, 0]
+    for step in range(16):
+        spans, numbers = [], []
+        for number in range(4):
+            left = len(prompts[number]) - done[number]
+            count = min(left, 33) if left > 1 else 1
+            if step >= number and done[number] + count <= len(whole[number]):
+                piece = whole[number][done[number] : done[number] + count]
+                spans.append(Span(lane=lanes[number], start=done[number], tokens=piece, keep=count))
+                numbers.append(number)
+                done[number] += count
+        logits = model.run(spans)
+        for place, number in enumerate(numbers):
+            mine = [row for row, owner in enumerate(logits.owners) if owner == place]
+            span = spans[place]
+            torch.testing.assert_close(
+                logits.rows[mine], expected[number][span.start : span.stop], atol=2e-4, rtol=1e-3
+            )
+    assert sum(done) > 120
+    for lane in lanes:
+        model.give_back(lane)
+
+
+def test_pieces_without_logits(loaded):
+    reference, model = loaded
+    sequence = tokens(5, 30)
+    lane = model.take(30)
+    assert len(model.run([Span(lane=lane, start=0, tokens=sequence[:20], keep=0)]).rows) == 0
+    logits = model.run([Span(lane=lane, start=20, tokens=sequence[20:], keep=1)])
+    torch.testing.assert_close(logits.rows[0], wanted(reference, sequence)[-1], atol=2e-4, rtol=1e-3)
+    model.give_back(lane)
+
+
+def test_what_an_earlier_request_left_in_a_lane_is_not_seen(loaded):
+    reference, model = loaded
+    for seed in (1, 2):
+        lane = model.take(60)
+        sequence = tokens(seed, 50 if seed == 1 else 9)
+        rows = model.run([Span(lane=lane, start=0, tokens=sequence)]).rows
+        torch.testing.assert_close(rows[0], wanted(reference, sequence)[-1], atol=2e-4, rtol=1e-3)
+        rows = model.run([Span(lane=lane, start=len(sequence), tokens=[3])]).rows
+        torch.testing.assert_close(rows[0], wanted(reference, [*sequence, 3])[-1], atol=2e-4, rtol=1e-3)
+        model.give_back(lane)
+
+
+def test_a_damaged_folder_is_named(tmp_path):
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        Model.load(
+            tmp_path, dtype="float32", device="cpu", prepack="auto", slots=1, cache_bytes=1, batch_size=1
+        )
