@@ -6,9 +6,10 @@ what a request is or whether there is room to run it. It has one owner: it is no
 **Whose turn.** Deficit round robin (Shreedhar & Varghese 1995): in each round every waiting department is
 given the same number of tokens (times its weight), and one whose tokens cover its oldest request starts
 it and pays. The round's gift is taken as small as can be, one token, so that a department is never more
-than one request ahead; rounds in which nobody could start are taken in one step. A department whose
-queue is empty keeps nothing. A request pays its estimate when it starts; `settle` gives back what it did
-not use.
+than one request ahead; rounds in which nobody could start are taken in one step. A department with
+requests running whose queue happens to be empty goes on being given, up to the cost of its last `CREDIT`
+requests: its next one comes at once instead of its share being lost to whoever floods. An idle department
+keeps nothing. A request pays its estimate when it starts; `settle` gives back what it did not use.
 
 **What does not fit.** A request that cannot start yet lets the others pass. After `patience` of them,
 nothing else starts until it does: what runs ends and makes room, so a large request waits for a bounded
@@ -28,6 +29,8 @@ from assistant.errors import Overloaded
 
 Item = TypeVar("Item")
 PATIENCE = 32
+CREDIT = 2
+"""Requests that a department may be ahead with what it was given while nothing of it waited."""
 _MEMORY_S = 30.0
 """How long, in seconds of work, a measured speed counts."""
 _LEAST_S = 0.5
@@ -68,6 +71,14 @@ class _Queue(Generic[Item]):
         return max(0.0, (self.head.cost - self.deficit) / self.weight)
 
 
+@dataclass(slots=True)
+class _Credit:
+    """What a department was given while its queue was empty and its requests ran."""
+
+    tokens: float
+    most: float
+
+
 class FairQueues(Generic[Item]):
     """Bounded queues by name.
 
@@ -94,6 +105,7 @@ class FairQueues(Generic[Item]):
         assert all(weight > 0 for weight in self._weights.values()), "a weight is above 0"
         self._queues: dict[str, _Queue[Item]] = {}
         self._running: Counter[str] = Counter()
+        self._credits: dict[str, _Credit] = {}
         self._speed = _Speed(clock)
 
     def push(self, queue: str, item: Item, cost: int) -> None:
@@ -110,7 +122,9 @@ class FairQueues(Generic[Item]):
         if waiting is not None:
             self._refuse_if_full(queue, waiting)
         else:
-            waiting = self._queues[queue] = _Queue(weight=self._weight(queue))
+            credit = self._credits.pop(queue, None)
+            given = credit.tokens if credit else 0.0
+            waiting = self._queues[queue] = _Queue(weight=self._weight(queue), deficit=given)
         waiting.items.append(_Waiting(item=item, cost=cost))
 
     def next(self, fits: Callable[[Item], bool]) -> Item | None:
@@ -139,6 +153,7 @@ class FairQueues(Generic[Item]):
         self._running[queue] -= 1
         if not self._running[queue]:
             del self._running[queue]
+            self._credits.pop(queue, None)
         if queue in self._queues:
             self._queues[queue].deficit += cost - used
         self._speed.settled(cost, used)
@@ -206,11 +221,15 @@ class FairQueues(Generic[Item]):
         rounds = queue.rounds
         for other in self._queues.values():
             other.deficit += rounds * other.weight
+        for idle, credit in self._credits.items():
+            credit.tokens = min(credit.most, credit.tokens + rounds * self._weight(idle))
         started = queue.items.popleft()
         queue.deficit -= started.cost
         del self._queues[name]
         if queue.items:
             self._queues[name] = queue
+        else:
+            self._credits[name] = _Credit(tokens=queue.deficit, most=CREDIT * started.cost)
         self._running[name] += 1
         self._speed.started()
         return started.item

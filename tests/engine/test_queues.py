@@ -165,6 +165,37 @@ def test_an_idle_department_gains_no_credit():
     assert Counter(subject.next(anything).queue for _ in range(20)) == {"busy": 10, "idle": 10}
 
 
+def test_a_department_that_is_served_keeps_its_share_over_gaps():
+    """It sends its next request only some turns after the last began; another floods."""
+    subject, begun = queues(), Counter()
+    push(subject, "gaps")
+    absent = 0
+    for turn in range(400):
+        if subject.waiting.get("flood", 0) < 2:
+            push(subject, "flood")
+        if "gaps" not in subject.waiting:
+            absent += 1
+            if absent > 1 + turn % 2:
+                push(subject, "gaps")
+                absent = 0
+        begun[subject.next(anything).queue] += 1
+    assert begun["gaps"] >= 0.33 * 400, "as often as it came; without credit it waits a turn more each time"
+
+
+def test_what_is_kept_over_a_gap_is_bounded():
+    subject = queues()
+    push(subject, "gaps")
+    for _ in range(200):
+        push(subject, "flood")
+    assert subject.next(anything).queue == "gaps"
+    for _ in range(100):
+        subject.next(anything)
+    for _ in range(50):
+        push(subject, "gaps")
+    first = [subject.next(anything).queue for _ in range(8)]
+    assert first[:2] == ["gaps", "gaps"] and first.count("gaps") <= 6
+
+
 def test_a_department_that_comes_back_owes_nothing():
     subject = queues()
     for _ in range(20):
