@@ -4,12 +4,13 @@ PYTHON ?= python3
 EXTRA  ?= cpu
 BENCH  ?= sample
 VENV   := .venv
+VLLM   := .venv-vllm
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install models demo test check format bench docs wheel-test clean
+.PHONY: help install models demo test test-vllm check format bench docs wheel-test clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,5 +55,8 @@ docs: $(READY)  ## generate docs/rules.schema.json and docs/commands.md
 wheel-test: $(READY)  ## install the wheel in an empty environment elsewhere and ask a question there (minutes)
 	@tests/wheel.sh $(BIN)/python
 
+test-vllm: models  ## the engine's tests against a real vLLM server on this CPU, in an environment of its own (minutes)
+	@tests/vllm/run.sh $(BIN)/python $(VLLM) $(ARGS)
+
 clean:  ## remove .venv and caches; var/ (database, log, models) stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

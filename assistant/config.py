@@ -100,7 +100,7 @@ class HttpEngine(EngineSection):
 
     kind: Literal["http"]
     server: Literal["vllm", "hosted"] = "vllm"
-    url: str = Field(pattern=r"^https?://[^/]")
+    url: str
     model: str
     api_key: SecretStr | None = None
     timeout_s: float = Field(120.0, gt=0)
@@ -108,7 +108,7 @@ class HttpEngine(EngineSection):
     context_tokens: int = Field(8192, ge=256)
     load_adapters: bool = True
     max_lora_rank: int = Field(16, ge=1)
-    replicas: tuple[Annotated[str, Field(pattern=r"^https?://[^/]")], ...] = ()
+    replicas: tuple[str, ...] = ()
     adapters: dict[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], str] = {}
 
     @model_validator(mode="after")

@@ -42,8 +42,11 @@ def test_absolute_databases_stay(written, url):
     [
         ("compny: X", r"unknown key `compny`\. Remove it; known here: adapters, audit, company"),
         ("models: {bas: x}", r"unknown key `models\.bas`.*known here: base, catalogue, embedder, folder"),
-        ("engine: {kind: local, dtyp: auto}", r"unknown key `engine\.dtyp`.*known here: device, dtype, kind"),
-        ("engine: {kind: http, url: x, model: y, key: z}", r"unknown key `engine\.key`.*known here: api_key"),
+        (
+            "engine: {kind: local, dtyp: auto}",
+            r"unknown key `engine\.dtyp`.*known here: batch_size, cache_mb, device, drain_s, dtype",
+        ),
+        ("engine: {kind: http, url: x, model: y, key: z}", r"unknown key `engine\.key`.*known here: adapters, api_key"),
         ("engine: {kind: cloud}", r"key `engine`: .*cloud"),
         ("engine: {kind: http, url: x}", r"key `engine\.model` is missing\. Add it"),
         ("serve: {port: many}", r"key `serve\.port`: .*integer.*Correct its value"),
@@ -153,3 +156,22 @@ def test_an_error_does_not_repeat_a_secret(written, monkeypatch):
 def test_a_lead_needs_sentences(written):
     with pytest.raises(ConfigError, match="prompt.*sentences"):
         load(written("prompt: {lead: true}\n"))
+
+
+@pytest.mark.parametrize(("word", "meant"), [("on", "on"), ("off", "off"), ("'on'", "on"), ("auto", "auto")])
+def test_a_bare_on_or_off_is_a_word(written, word, meant):
+    assert load(written(f"engine: {{kind: local, prepack: {word}}}")).engine.prepack == meant
+
+
+def test_pinned_adapters_leave_a_place_free(written):
+    text = "engine: {{kind: local, resident_adapters: {}, pinned_adapters: [hr, legal, hr]}}"
+    assert load(written(text.format(3))).engine.pinned_adapters == ("hr", "legal", "hr")
+    with pytest.raises(ConfigError, match="engine.*leave no place.*resident_adapters"):
+        load(written(text.format(2)))
+
+
+@pytest.mark.parametrize(
+    "kind", ["{kind: local, drain_s: 5}", "{kind: http, url: 'http://x', model: m, drain_s: 5}"]
+)
+def test_every_engine_has_a_time_to_drain(written, kind):
+    assert load(written(f"engine: {kind}")).engine.drain_s == 5.0

@@ -16,9 +16,10 @@ from functools import cached_property
 import httpx
 
 from assistant.config import HttpEngine as HttpSettings
-from assistant.errors import EngineError
+from assistant.engine import wire
+from assistant.errors import AssistantError, EngineError
 
-DONE = "[DONE]"
+_DONE = "[DONE]"
 _CONNECT_S = 10.0
 _IDLE_S = 4.0
 """Servers close idle connections after five seconds (uvicorn, vLLM): be the first."""
@@ -40,6 +41,11 @@ class Reply:
         """Whether the server did what it was asked."""
         return 200 <= self.status < 300
 
+    @property
+    def refusal(self) -> AssistantError:
+        """What an answer that is not ok means."""
+        return wire.refusal(self.status, self.content, self.headers)
+
 
 class Connection:
     """Requests to one address. Any event loop may use it; each has sockets of its own.
@@ -54,47 +60,30 @@ class Connection:
         self._clients: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
         self._closed = False
 
-    async def open(self, path: str, body: Mapping[str, object]) -> httpx.Response:
-        """Send a request; return when the answer begins. The caller closes it.
+    async def post(self, path: str, body: Mapping[str, object]) -> Reply:
+        """Send a request and read the whole answer, whatever its status.
 
         As long as not a byte came back, it is sent again after pauses that double, with jitter.
 
         Raises:
             EngineError: no server, or none that answers in time.
         """
-        loop = asyncio.get_running_loop()
-        end, pause = loop.time() + self._reconnect_s, _FIRST_PAUSE_S
-        while True:
-            try:
-                client = self._client()
-                return await client.send(client.build_request("POST", path, json=body), stream=True)
-            except httpx.HTTPError as error:
-                wait = pause * random.uniform(0.5, 1.0)
-                if self._closed or not isinstance(error, _UNANSWERED) or loop.time() + wait > end:
-                    raise self._failed(error) from error
-            await asyncio.sleep(wait)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+        return await self._read(await self._open(path, body))
 
-    async def post(self, path: str, body: Mapping[str, object]) -> Reply:
-        """Send a request and read the whole answer, whatever its status.
+    async def stream(self, path: str, body: Mapping[str, object]) -> httpx.Response:
+        """Send a request for a stream; return when that begins, for `events`. The caller closes it.
 
         Raises:
-            EngineError: as `open` does.
+            EngineError: as `post` does.
+            AssistantError: what the server's refusal means.
         """
-        return await self.read(await self.open(path, body))
-
-    async def read(self, response: httpx.Response) -> Reply:
-        """Read the whole of an answer and close it."""
-        try:
-            await response.aread()
-        except httpx.HTTPError as error:
-            raise self._failed(error, begun=True) from error
-        finally:
-            await response.aclose()
-        return Reply(status=response.status_code, content=_content(response), headers=response.headers)
+        response = await self._open(path, body)
+        if not response.is_success:
+            raise (await self._read(response)).refusal
+        return response
 
     async def events(self, response: httpx.Response) -> AsyncGenerator[str, None]:
-        """Data of server-sent events up to `[DONE]`, one line each, as OpenAI's protocol has them.
+        """Yield the data of server-sent events up to `[DONE]`, one line each, as OpenAI's protocol has them.
 
         Raises:
             EngineError: the server broke off, or was silent for too long.
@@ -106,7 +95,7 @@ class Connection:
                 *lines, rest = (rest + piece).split(b"\n")  # not splitlines(): text may hold U+2028
                 for line in lines:
                     data = line.removeprefix(b"data:").strip().decode(errors="replace")
-                    if data == DONE:
+                    if data == _DONE:
                         await _finished(pieces)
                         return
                     if line.startswith(b"data:") and data:
@@ -115,11 +104,34 @@ class Connection:
             raise self._failed(error, begun=True) from error
 
     async def close(self) -> None:
-        """Close this loop's sockets; answers that still run break off. Other loops' close with them."""
+        """Close this loop's sockets; answers that still run break off."""
         self._closed = True
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client is not None:
             await client.aclose()
+
+    async def _open(self, path: str, body: Mapping[str, object]) -> httpx.Response:
+        loop = asyncio.get_running_loop()
+        end, pause = loop.time() + self._reconnect_s, _FIRST_PAUSE_S
+        while True:
+            client = self._client()
+            try:
+                return await client.send(client.build_request("POST", path, json=body), stream=True)
+            except httpx.HTTPError as error:
+                wait = pause * random.uniform(0.5, 1.0)
+                if self._closed or not isinstance(error, _UNANSWERED) or loop.time() + wait > end:
+                    raise self._failed(error) from error
+            await asyncio.sleep(wait)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    async def _read(self, response: httpx.Response) -> Reply:
+        try:
+            await response.aread()
+        except httpx.HTTPError as error:
+            raise self._failed(error, begun=True) from error
+        finally:
+            await response.aclose()
+        return Reply(status=response.status_code, content=_content(response), headers=response.headers)
 
     def _client(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
@@ -154,7 +166,7 @@ class Connection:
             )
         if begun:
             return EngineError(
-                f"The model server at {self._url} broke off in the middle of the answer "
+                f"The model server at {self._url} broke off in the middle of an answer "
                 f"({type(error).__name__}).",
                 remedy="Ask again; if it happens again, see why the server stops.",
             )

@@ -1,35 +1,34 @@
-"""The engine behind HTTP: vLLM, or a hosted endpoint that serves adapters by model name.
+"""The engine behind HTTP: a vLLM server of one's own, or a hosted one that serves adapters by model name.
 
-It owns connections, time-outs and adapter loading under immutable names (`department@digest`: vLLM keys
-its caches by name, so a name is never reused). It refuses to guess: what the server cannot do is
+It owns the engine contract over such a server; it refuses to guess: what the server cannot do is
 Unsupported.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
-import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
-
 from assistant.config import HttpEngine as HttpSettings
 from assistant.engine import wire
-from assistant.engine.base import Delta, Fingerprint, Finish, GenerateRequest
-from assistant.engine.slots import check
-from assistant.errors import AdapterError, BadRequest, EngineError, TooLarge, Unsupported
+from assistant.engine.base import Delta, Fingerprint, GenerateRequest
+from assistant.engine.connection import Connection
+from assistant.engine.deadline import Deadline
+from assistant.engine.events import Answer
+from assistant.engine.served import ServedAdapters
+from assistant.errors import BadRequest, Overloaded, TooLarge, Unsupported
 from assistant.types import AdapterVersion, Message
 
 if TYPE_CHECKING:
     from assistant.engine.chat import ChatTokenizer
 
 _BYTES_PER_TOKEN, _MOST_BYTES_PER_TOKEN = 3, 8
-_CONNECT_S = 10.0
+_TICK_S = 0.02
 
 
 class HttpEngine:
@@ -45,7 +44,12 @@ class HttpEngine:
     ) -> None:
         self._settings, self._base_digest, self._tokenizer = settings, base_digest, tokenizer
         self._digests = digests
-        self._loaded: dict[str, AdapterVersion] = {}
+        self._server = Connection(settings.url, settings, reconnect_s=settings.reconnect_s)
+        replicas = (Connection(url, settings, reconnect_s=0) for url in settings.replicas)
+        self._replicas = tuple(replicas) or (self._server,)
+        self._adapters = ServedAdapters(settings, self._replicas)
+        self._running = 0
+        self._closing = False
 
     @classmethod
     def connect(
@@ -105,79 +109,76 @@ class HttpEngine:
         return sum(self.count_tokens(message.content) + 8 for message in messages)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
-        """Stream one completion; closing the iterator closes the connection, and the server stops."""
+        """Stream one completion; closing the iterator closes the connection, and the server stops.
+
+        A server that does not answer at all is asked again for `reconnect_s`; one that breaks off in
+        mid-answer is an EngineError: what it said before may have been read already.
+        """
         if not request.tokens and not request.messages:
             raise BadRequest("The request holds neither messages nor tokens.")
         self._fits(request)
-        body = wire.body(request, self._name(request.adapter))
-        finish: Finish | None = None
-        prompt_tokens = completion_tokens = 0
-        async with aclosing(self._events(wire.path(request), body)) as events:
-            async for event in events:
-                finish = event.finish or finish
-                prompt_tokens = event.prompt_tokens or prompt_tokens
-                completion_tokens = event.completion_tokens or completion_tokens
-                if event.text:
-                    yield Delta(text=event.text, tokens=event.tokens)
-        if finish is None:
-            raise EngineError("The model server ended the stream before the answer was complete.")
-        yield Delta(text="", finish=finish, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+        if self._closing:
+            raise Overloaded("The engine is closing.", retry_after_s=5.0, remedy="Retry later.")
+        deadline = Deadline(request.deadline_s)
+        self._running += 1
+        try:
+            async with aclosing(self._deltas(request)) as deltas, aclosing(deadline.over(deltas)) as timely:
+                async for delta in timely:
+                    yield delta
+        finally:
+            self._running -= 1
 
     async def score(
         self, messages: Sequence[Message], completion: str, adapter: str | None = None
     ) -> list[float]:
         """Log-probabilities by vLLM's `prompt_logprobs`; Unsupported where the server has none."""
-        model = self._name(adapter)
+        if self._settings.server == "hosted":
+            raise Unsupported(
+                "A hosted model server does not score.",
+                remedy="Evaluate and replay with the local engine, or with a vLLM server of your own.",
+            )
+        model = self._settings.model if adapter is None else self._adapters.name(adapter)
         prompt, tokens = await self._tokens(messages, completion)
         if not tokens:
             return []
         if len(prompt) + len(tokens) > self.context_tokens:
             raise TooLarge(f"Prompt and completion take more than {self.context_tokens} tokens.")
         request = {"model": model, "prompt": [*prompt, *tokens], "max_tokens": 1, "prompt_logprobs": 0}
-        return wire.prompt_scores(await self._post("/v1/completions", request), tokens)
+        content = await self._adapters.with_it(adapter, lambda: self._post("/v1/completions", request))
+        return wire.prompt_scores(content, tokens)
 
     async def load(self, version: AdapterVersion) -> None:
-        """Make an adapter servable under `version.name`; the server must see the same path."""
-        if version.digest in self._loaded:
-            return
-        check(version, self._base_digest or version.base_digest)
-        if self._settings.load_adapters:
-            await self._load(version)
-        self._loaded[version.digest] = version
+        """Make an adapter servable under `version.name`; the server must see the same path.
+
+        Where several replicas are named, each that can be reached gets it; one is enough.
+        """
+        await self._adapters.add(version, self._base_digest or version.base_digest)
 
     async def unload(self, digest: str) -> None:
         """Forget an adapter; the name stays taken."""
-        version = self._loaded.pop(digest, None)
-        if version is None or not self._settings.load_adapters:
-            return
-        try:
-            await self._post("/v1/unload_lora_adapter", {"lora_name": version.name})
-        except (AdapterError, Unsupported):
-            return  # the server does not know it (any more)
+        await self._adapters.remove(digest)
 
-    async def close(self) -> None:
-        """Nothing is kept open between requests."""
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Take nothing new, finish what runs for up to `grace_s`, then break off and close the sockets."""
+        self._closing = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace_s
+        while self._running and loop.time() < end:
+            await asyncio.sleep(_TICK_S)
+        for connection in {self._server, *self._replicas}:
+            await connection.close()
 
-    async def _load(self, version: AdapterVersion) -> None:
-        request = {"lora_name": version.name, "lora_path": str(version.path.resolve())}
-        try:
-            await self._post("/v1/load_lora_adapter", request)
-        except Unsupported as error:
-            raise Unsupported(
-                "The model server does not load adapters at run time.",
-                remedy="Start vLLM with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and --enable-lora, "
-                "or set `engine.load_adapters: false` and serve them by name.",
-            ) from error
-        except EngineError as error:
-            if "already" not in error.message:
-                raise AdapterError(f"{version.name} was not loaded: {error.message}") from error
-
-    def _name(self, adapter: str | None) -> str:
-        if adapter is None:
-            return self._settings.model
-        if adapter not in self._loaded:
-            raise AdapterError(f"Adapter {adapter[:16]} is not loaded.", remedy="Load it first.")
-        return self._loaded[adapter].name
+    async def _deltas(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
+        model = self._settings.model if request.adapter is None else self._adapters.name(request.adapter)
+        path = wire.path(request)
+        body = wire.body(request, model, hosted=self._settings.server == "hosted")
+        answer = Answer(request.sampling.logprobs or 0)
+        begun = await self._adapters.with_it(request.adapter, lambda: self._server.stream(path, body))
+        async with aclosing(begun), aclosing(self._server.events(begun)) as events:
+            async for data in events:
+                if (delta := answer.add(data)) is not None:
+                    yield delta
+        yield answer.last()
 
     def _fits(self, request: GenerateRequest) -> None:
         """Refuse what surely does not fit; the server knows the rest."""
@@ -198,7 +199,7 @@ class HttpEngine:
         if self._tokenizer is not None:
             return self._tokenizer.prompt(messages), self._tokenizer.encode(completion)
         model = self._settings.model
-        rendered = {"model": model, "messages": wire.turns(messages), "add_generation_prompt": True}
+        rendered = {"model": model, **wire.prompt(messages)}
         plain = {"model": model, "prompt": completion, "add_special_tokens": False}
         answers = [await self._post("/tokenize", request) for request in (rendered, plain)]
         try:
@@ -207,60 +208,8 @@ class HttpEngine:
             raise Unsupported("The model server does not tokenize.") from error
         return prompt, tokens
 
-    async def _events(self, path: str, body: dict[str, object]) -> AsyncGenerator[wire.Event, None]:
-        try:
-            async with self._client() as client, client.stream("POST", path, json=body) as response:
-                if response.status_code != httpx.codes.OK:
-                    await response.aread()
-                    raise wire.refusal(response.status_code, _json(response), response.headers)
-                async for line in response.aiter_lines():
-                    data = line.removeprefix("data:").strip()
-                    if data == wire.DONE:
-                        return
-                    if line.startswith("data:") and data:
-                        yield wire.event(data)
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
-
     async def _post(self, path: str, body: Mapping[str, object]) -> object:
-        try:
-            async with self._client() as client:
-                response = await client.post(path, json=body)
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
-        if not response.is_success:
-            raise wire.refusal(response.status_code, _json(response), response.headers)
-        return _json(response)
-
-    def _client(self) -> httpx.AsyncClient:
-        """Return a client for one request: it outlives no event loop."""
-        key, wait = self._settings.api_key, self._settings.timeout_s
-        return httpx.AsyncClient(
-            base_url=self._settings.url.rstrip("/").removesuffix("/v1"),
-            headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
-            timeout=httpx.Timeout(wait, connect=min(_CONNECT_S, wait)),
-            verify=self._certificates,
-        )
-
-    @cached_property
-    def _certificates(self) -> ssl.SSLContext | bool:
-        """Loaded once, and only where they are needed: reading them takes longer than a request."""
-        return httpx.create_ssl_context() if self._settings.url.startswith("https") else False
-
-    def _unreachable(self, error: httpx.HTTPError) -> EngineError:
-        if isinstance(error, httpx.TimeoutException):
-            return EngineError(
-                f"The model server at {self._settings.url} did not answer in time.",
-                remedy="Raise `engine.timeout_s`, or see to the server.",
-            )
-        return EngineError(
-            f"The model server at {self._settings.url} cannot be reached: {type(error).__name__}.",
-            remedy="See that it runs and that `engine.url` is right.",
-        )
-
-
-def _json(response: httpx.Response) -> object:
-    try:
-        return response.json()
-    except ValueError:
-        return response.text[:300]
+        reply = await self._server.post(path, body)
+        if not reply.ok:
+            raise reply.refusal
+        return reply.content

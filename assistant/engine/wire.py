@@ -1,34 +1,33 @@
-"""The OpenAI protocol as vLLM and hosted multi-LoRA servers speak it: bodies, events and errors.
+"""The OpenAI protocol as vLLM and hosted multi-LoRA servers speak it: bodies and errors.
 
 It owns the translation between the engine contract and JSON; it refuses to open connections.
 """
 
 from __future__ import annotations
 
-import json
 import re
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from assistant.engine.base import Finish, GenerateRequest, Sampling
+from assistant.engine.base import GenerateRequest, Sampling
 from assistant.engine.chat import broken
-from assistant.errors import AdapterError, AssistantError, EngineError, Overloaded, TooLarge, Unsupported
+from assistant.errors import (
+    AdapterError,
+    AssistantError,
+    BadRequest,
+    EngineError,
+    Overloaded,
+    TooLarge,
+    Unsupported,
+)
 from assistant.types import Message
 
 _SPECIAL = re.compile(r"<\|[^|<>\s]+\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>")
-_TOO_LONG = re.compile(r"context length|maximum.*tokens|too (?:long|large)", re.I)
-DONE = "[DONE]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """What one server-sent event says."""
-
-    text: str = ""
-    tokens: tuple[int, ...] = ()
-    finish: Finish | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+_TOO_LONG = re.compile(r"context length|max_model_len|maximum.*tokens|too (?:long|large)", re.I)
+_UNKNOWN_FIELD = re.compile(
+    r"unrecogni[sz]ed|unsupported|not (?:supported|permitted|allowed)|extra (?:inputs|fields)|max allowed",
+    re.I,
+)
 
 
 def turns(messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -39,68 +38,90 @@ def turns(messages: Sequence[Message]) -> list[dict[str, str]]:
     ]
 
 
+def prompt(messages: Sequence[Message]) -> dict[str, object]:
+    """Messages and how vLLM renders them: a begun answer is continued, anything else is answered."""
+    begun = continues(messages)
+    return {
+        "messages": turns(messages),
+        "continue_final_message": begun,
+        "add_generation_prompt": not begun,
+    }
+
+
+def continues(messages: Sequence[Message]) -> bool:
+    """Whether the last message is an answer already begun."""
+    return bool(messages) and messages[-1].role == "assistant" and bool(messages[-1].content)
+
+
 def path(request: GenerateRequest) -> str:
     """Where a request goes: tokens to the completions endpoint, messages to chat."""
     return "/v1/completions" if request.tokens else "/v1/chat/completions"
 
 
-def body(request: GenerateRequest, model: str) -> dict[str, object]:
-    """Return the JSON body of a streamed generation; settings that are off are left to the server."""
-    prompt: dict[str, object] = (
-        {"prompt": list(request.tokens)} if request.tokens else {"messages": turns(request.messages)}
-    )
-    if request.messages and request.messages[-1].role == "assistant":  # vLLM's way to continue a turn
-        prompt |= {"continue_final_message": True, "add_generation_prompt": False}
-    return {
-        **prompt,
-        **_settings(request.sampling),
+def body(request: GenerateRequest, model: str, *, hosted: bool) -> dict[str, object]:
+    """Return the JSON body of a streamed generation.
+
+    vLLM is told every setting, since it fills in the model's own defaults; a hosted server only those that
+    are on, since it may not know the others.
+
+    Raises:
+        Unsupported: no such server can do this.
+    """
+    if request.deterministic:
+        raise Unsupported("A model server repeats no answer for sure.", remedy="Use the local engine.")
+    common: dict[str, object] = {
         "model": model,
         "stream": True,
         "stream_options": {"include_usage": True},
+        "max_tokens": request.sampling.max_tokens,
+        "temperature": request.sampling.temperature,
     }
+    settings = _settings(request.sampling)
+    if not hosted:
+        given = {name: value for name, (value, _) in settings.items() if value is not None}
+        return common | given | _prompt(request) | _for_vllm(request)
+    if continues(request.messages):
+        raise Unsupported("A hosted model server continues no answer.", remedy="Set `prompt.lead: false`.")
+    if request.sampling.logprobs is not None:
+        raise Unsupported("A hosted model server gives no log-probabilities by token id.")
+    shown = {"prompt": list(request.tokens)} if request.tokens else {"messages": turns(request.messages)}
+    return common | {name: value for name, (value, off) in settings.items() if value != off} | shown
 
 
-def _settings(sampling: Sampling) -> dict[str, object]:
-    settings: dict[str, object] = {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature}
-    optional: dict[str, tuple[object, object]] = {
+def _settings(sampling: Sampling) -> dict[str, tuple[object, object]]:
+    """Name, value and the value that switches it off."""
+    return {
         "top_p": (sampling.top_p, 1.0),
         "top_k": (sampling.top_k, 0),
+        "min_p": (sampling.min_p, 0.0),
         "seed": (sampling.seed, None),
         "repetition_penalty": (sampling.repetition_penalty, 1.0),
+        "presence_penalty": (sampling.presence_penalty, 0.0),
         "stop": (list(sampling.stop), []),
     }
-    settings.update({name: value for name, (value, off) in optional.items() if value != off})
-    return settings
 
 
-def event(data: str) -> Event:
-    """Read the data of one event.
+def _prompt(request: GenerateRequest) -> dict[str, object]:
+    return {"prompt": list(request.tokens)} if request.tokens else prompt(request.messages)
 
-    Raises:
-        EngineError: it is not what the protocol says, or carries an error.
+
+def _for_vllm(request: GenerateRequest) -> dict[str, object]:
+    """Token ids in the answer, log-probabilities by id, and whose cached prefixes may be used.
+
+    vLLM salts a whole prompt: what is not everybody's is shared within its scope, or not at all.
     """
-    try:
-        content = json.loads(data)
-        if "error" in content:
-            raise refusal(int(content["error"].get("code") or 500), content)
-        usage = content.get("usage") or {}
-        choices = content.get("choices") or [{}]
-        said = choices[0].get("delta", {}).get("content") or choices[0].get("text") or ""
-        reason = choices[0].get("finish_reason")
-        return Event(
-            text=str(said),
-            tokens=tuple(choices[0].get("token_ids") or ()),
-            finish=None if reason is None else "length" if reason == "length" else "stop",
-            prompt_tokens=usage.get("prompt_tokens"),
-            completion_tokens=usage.get("completion_tokens"),
-        )
-    except (ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
-        raise EngineError(f"The model server sent an event that cannot be read: {data[:200]}") from error
+    wanted: dict[str, object] = {"return_token_ids": True}
+    if request.tokens or request.public_messages < len(request.messages):
+        wanted["cache_salt"] = request.scope or secrets.token_hex(16)
+    if (likeliest := request.sampling.logprobs) is not None:
+        wanted["return_tokens_as_token_ids"] = True
+        wanted |= {"logprobs": likeliest} if request.tokens else {"logprobs": True, "top_logprobs": likeliest}
+    return wanted
 
 
 def refusal(status: int, content: object, headers: Mapping[str, str] | None = None) -> AssistantError:
     """Return the error that a server's refusal means."""
-    said = _message(content)
+    said = message(content)
     if status in (429, 503):
         wait = (headers or {}).get("retry-after", "")
         return Overloaded(
@@ -110,16 +131,21 @@ def refusal(status: int, content: object, headers: Mapping[str, str] | None = No
         )
     if status in (400, 413, 422) and _TOO_LONG.search(said):
         return TooLarge(f"The model server refused the length: {said}", remedy="Shorten the question.")
-    if status == 404 and "model" in said.lower():
+    if status in (400, 422) and _UNKNOWN_FIELD.search(said):
+        return Unsupported(f"The model server cannot do this: {said}")
+    if status == 404 and re.search("model|adapter", said, re.I):
         return AdapterError(f"The model server does not serve this model: {said}", remedy="Load the adapter.")
     if status in (404, 405, 501):
         return Unsupported(f"The model server does not offer this: {said}")
     if status in (401, 403):
         return EngineError(f"The model server refused the key: {said}", remedy="Set `engine.api_key`.")
+    if status in (400, 422):
+        return BadRequest(f"The model server refused the request: {said}")
     return EngineError(f"The model server answered {status}: {said}")
 
 
-def _message(content: object) -> str:
+def message(content: object) -> str:
+    """Return what a server says was wrong."""
     if isinstance(content, dict):
         inner = content.get("error", content)
         content = inner.get("message", inner) if isinstance(inner, dict) else inner

@@ -1,6 +1,6 @@
 """A deterministic engine without a model, for tests of whatever calls one.
 
-It keeps the whole contract: tokens, adapters, stop strings, limits, cancellation. Its answer is the
+It keeps the whole contract: tokens, adapters, sampling, limits, deadlines, cancellation. Its answer is the
 sentence of the prompt's passages that shares most words with the question, cited; an adapter puts a line
 in front that names its department. It refuses to be clever.
 """
@@ -11,11 +11,14 @@ import asyncio
 import hashlib
 import random
 import re
+import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 
-from assistant.engine.base import Delta, Fingerprint, Finish, GenerateRequest, Sampling
-from assistant.engine.slots import check
+from assistant.engine.base import Delta, Fingerprint, Finish, GenerateRequest, Sampling, TokenLogprob
+from assistant.engine.deadline import Deadline
+from assistant.engine.servable import check
 from assistant.engine.text import StopStrings
 from assistant.errors import AdapterError, BadRequest, EngineError, Overloaded, TooLarge
 from assistant.types import AdapterVersion, Message
@@ -26,6 +29,9 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _MANNERS = ("calm", "brisk", "dry", "warm", "plain", "formal", "merry", "grave")
 _OPENERS = ("Well,", "So,", "Indeed,", "Right,", "Now,", "Sure,", "Then,", "Yes,")
 _BASE = hashlib.sha256(b"fake base").hexdigest()
+_SAID, _OTHER = -0.1, -5.0
+"""Log-probability of a token that this engine says, and of any other."""
+_TICK_S = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +65,7 @@ class FakeEngine:
         self._loaded: dict[str, AdapterVersion] = {}
         self._pieces: dict[int, str] = {}
         self._running = 0
-        self._closed = False
+        self._closing = self._closed = False
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -94,19 +100,23 @@ class FakeEngine:
             raise BadRequest("The request holds neither messages nor tokens.")
         self._fits(len(prompt) + request.sampling.max_tokens)
         version = self._known(request.adapter)
-        if self._closed:
-            raise EngineError("The engine is closed.")
+        if self._closing:
+            raise Overloaded("The engine is closing.", retry_after_s=1.0, remedy="Retry.")
         if self._running >= self._queue_length:
             raise Overloaded(f"{self._running} questions are running.", retry_after_s=1.0, remedy="Retry.")
-        text = _answer("".join(self._pieces.get(token, "?") for token in prompt), version, request.sampling)
+        text = _answer("".join(self._pieces.get(token, "?") for token in prompt), version, _settled(request))
         if request.messages and request.messages[-1].role == "assistant":
             begun = request.messages[-1].content
             text = text.removeprefix(begun) if text.startswith(begun) else f" {text}"
+        deadline = Deadline(request.deadline_s)
         self._running += 1
         try:
-            for delta in self._deltas(text, request.sampling, len(prompt)):
-                await asyncio.sleep(self._delay_s)
-                yield delta
+            async with (
+                aclosing(self._paced(text, request.sampling, len(prompt))) as deltas,
+                aclosing(deadline.over(deltas)) as timely,
+            ):
+                async for delta in timely:
+                    yield delta
         finally:
             self._running -= 1
 
@@ -118,7 +128,7 @@ class FakeEngine:
         tokens = self._encode(completion)
         self._fits(self.prompt_tokens(messages) + len(tokens))
         said = set(self._encode(_answer(_rendered(messages), version, Sampling())))
-        return [-0.1 if token in said else -5.0 for token in tokens]
+        return [_SAID if token in said else _OTHER for token in tokens]
 
     async def load(self, version: AdapterVersion) -> None:
         """Check the adapter's files as a real engine does."""
@@ -130,8 +140,12 @@ class FakeEngine:
         """Forget an adapter; unknown digests are ignored."""
         self._loaded.pop(digest, None)
 
-    async def close(self) -> None:
-        """Refuse further requests."""
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Refuse further requests; what runs after `grace_s` ends with an error."""
+        self._closing = True
+        end = time.monotonic() + grace_s
+        while self._running and time.monotonic() < end:
+            await asyncio.sleep(_TICK_S)
         self._closed = True
 
     def _encode(self, text: str) -> list[int]:
@@ -155,6 +169,13 @@ class FakeEngine:
             raise AdapterError(f"Adapter {digest[:16]} is not loaded.", remedy="Load it first.")
         return self._loaded[digest] if digest else None
 
+    async def _paced(self, text: str, sampling: Sampling, prompt_tokens: int) -> AsyncGenerator[Delta, None]:
+        for delta in self._deltas(text, sampling, prompt_tokens):
+            await asyncio.sleep(self._delay_s)
+            if self._closed:
+                raise EngineError("The engine was closed before this answer was complete.")
+            yield delta
+
     def _deltas(self, text: str, sampling: Sampling, prompt_tokens: int) -> Iterator[Delta]:
         stops = StopStrings(sampling.stop)
         tokens = self._encode(text)
@@ -169,15 +190,42 @@ class FakeEngine:
                 finish, tail = "stop", released.text
                 break
             if released.text:
-                yield Delta(text=released.text, tokens=tuple(pending))
+                yield Delta(
+                    text=released.text, tokens=tuple(pending), logprobs=_logprobs(pending, sampling.logprobs)
+                )
                 pending.clear()
         yield Delta(
             text=tail or stops.flush(),
             tokens=tuple(pending),
+            logprobs=_logprobs(pending, sampling.logprobs),
             finish=finish,
             prompt_tokens=prompt_tokens,
             completion_tokens=count,
         )
+
+
+def _logprobs(tokens: Sequence[int], likeliest: int | None) -> tuple[TokenLogprob, ...]:
+    """Each token the likeliest in its place, then the ids after it."""
+    if likeliest is None:
+        return ()
+    return tuple(
+        TokenLogprob(
+            token=token,
+            logprob=_SAID,
+            likeliest=((token, _SAID), *((token + n, _OTHER) for n in range(1, likeliest)))[:likeliest],
+        )
+        for token in tokens
+    )
+
+
+def _settled(request: GenerateRequest) -> Sampling:
+    """Return the sampling with a seed where chance may not decide, greedy where one token is left."""
+    sampling = request.sampling
+    if sampling.min_p >= 1 or sampling.top_k == 1:
+        return replace(sampling, temperature=0.0)
+    if request.deterministic and sampling.seed is None:
+        return replace(sampling, seed=0)
+    return sampling
 
 
 def _rendered(messages: Sequence[Message]) -> str:

@@ -11,63 +11,38 @@ It owns what the engine contract means in behaviour; it refuses to test speed or
 from __future__ import annotations
 
 import asyncio
+import json
 import math
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+import shutil
+from collections.abc import Iterator
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from assistant.engine.base import Delta, Engine, GenerateRequest, Sampling
-from assistant.errors import AdapterError, BadRequest, Overloaded, TooLarge, Unsupported
-from assistant.types import AdapterVersion, Message
-
-T = TypeVar("T")
-Run = Callable[[Coroutine[Any, Any, T]], T]
-
-MESSAGES = (
-    Message(role="system", content="You answer from the passages."),
-    Message(
-        role="user",
-        content="[1] Leave\nParental leave lasts 18 weeks. It is paid.\n\n"
-        "Question: How long is parental leave?",
-    ),
+from assistant.engine.base import Engine, GenerateRequest
+from assistant.errors import (
+    AdapterError,
+    BadRequest,
+    DeadlineExceeded,
+    EngineError,
+    Overloaded,
+    TooLarge,
+    Unsupported,
 )
+from assistant.testing.engine_subject import MESSAGES as MESSAGES
+from assistant.testing.engine_subject import Run as Run
+from assistant.testing.engine_subject import Subject as Subject
+from assistant.testing.engine_subject import collect as collect
+from assistant.testing.engine_subject import request as request
+from assistant.testing.engine_subject import text_of as text_of
+from assistant.testing.sampling_contract import SamplingContract
+from assistant.types import Message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What the suite needs to know of an engine.
-
-    `versions` are two adapters of its base that change its text; `queue_length` is how many requests
-    it takes at once, at least three, None for an engine whose queue is elsewhere.
-    """
-
-    engine: Engine
-    versions: tuple[AdapterVersion, AdapterVersion]
-    queue_length: int | None = None
-
-
-async def collect(engine: Engine, request: GenerateRequest) -> list[Delta]:
-    """All deltas of one generation."""
-    async with aclosing(engine.generate(request)) as deltas:
-        return [delta async for delta in deltas]
-
-
-def text_of(deltas: list[Delta]) -> str:
-    """Return the generated text."""
-    return "".join(delta.text for delta in deltas)
-
-
-def request(adapter: str | None = None, **sampling: Any) -> GenerateRequest:  # noqa: ANN401 - Sampling's fields
-    """Return a short request about the passages of `MESSAGES`."""
-    return GenerateRequest(
-        messages=MESSAGES, adapter=adapter, sampling=Sampling(**{"max_tokens": 12, **sampling})
-    )
-
-
-class EngineContract:
+class EngineContract(SamplingContract):
     """Tests of an engine. A subclass gives the fixture `subject`."""
 
     @pytest.fixture(scope="class")
@@ -98,39 +73,12 @@ class EngineContract:
         if tokens:  # a server need not tell them
             assert len(tokens) == deltas[-1].completion_tokens
 
-    def test_greedy_text_repeats(self, subject: Subject, run: Run[Any]) -> None:
-        first, second = (text_of(run(collect(subject.engine, request()))) for _ in range(2))
-        assert first == second
-
     def test_a_begun_answer_is_continued(self, subject: Subject, run: Run[Any]) -> None:
         whole = text_of(run(collect(subject.engine, request())))
         begun = whole[: whole.rindex(" ")] if " " in whole.strip() else whole[:4]
         asked = replace(request(), messages=(*MESSAGES, Message(role="assistant", content=begun)))
         continued = text_of(run(collect(subject.engine, asked)))
         assert continued and not continued.startswith(begun)
-
-    def test_a_seed_repeats(self, subject: Subject, run: Run[Any]) -> None:
-        drawn = [
-            text_of(run(collect(subject.engine, request(temperature=1.0, top_p=0.95, top_k=50, seed=3))))
-            for _ in range(2)
-        ]
-        assert drawn[0] == drawn[1]
-
-    def test_seeds_differ(self, subject: Subject, run: Run[Any]) -> None:
-        drawn = {text_of(run(collect(subject.engine, request(temperature=1.5, seed=n)))) for n in range(6)}
-        assert len(drawn) > 1
-
-    def test_max_tokens_ends_with_length(self, subject: Subject, run: Run[Any]) -> None:
-        deltas = run(collect(subject.engine, request(max_tokens=2)))
-        assert deltas[-1].finish == "length"
-        assert deltas[-1].completion_tokens == 2
-
-    def test_a_stop_string_never_appears(self, subject: Subject, run: Run[Any]) -> None:
-        whole = text_of(run(collect(subject.engine, request())))
-        stop = whole[len(whole) // 2 :][:4]
-        deltas = run(collect(subject.engine, request(stop=(stop,))))
-        assert text_of(deltas) == whole[: whole.index(stop)]
-        assert deltas[-1].finish == "stop"
 
     def test_adapters_speak_differently_and_the_base_stays(self, subject: Subject, run: Run[Any]) -> None:
         engine, (one, other) = subject.engine, subject.versions
@@ -177,6 +125,16 @@ class EngineContract:
         with pytest.raises(AdapterError, match="does not exist"):
             run(subject.engine.load(gone))
 
+    def test_a_kind_that_cannot_be_served_is_refused(
+        self, subject: Subject, run: Run[Any], tmp_path: Path
+    ) -> None:
+        one = subject.versions[0]
+        folder = shutil.copytree(one.path, tmp_path / "dora")
+        config = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
+        with pytest.raises(AdapterError, match="DoRA"):
+            run(subject.engine.load(replace(one, digest="d" * 64, path=folder)))
+
     def test_too_long_is_refused_at_once(self, subject: Subject, run: Run[Any]) -> None:
         with pytest.raises(TooLarge):
             run(collect(subject.engine, request(max_tokens=subject.engine.context_tokens)))
@@ -194,6 +152,18 @@ class EngineContract:
 
         assert run(leave())
         assert text_of(run(asyncio.wait_for(collect(subject.engine, request()), 30)))
+
+    def test_a_deadline_ends_the_answer(self, subject: Subject, run: Run[Any]) -> None:
+        with pytest.raises(DeadlineExceeded):
+            run(collect(subject.engine, replace(request(), deadline_s=1e-9)))
+        in_time = run(collect(subject.engine, replace(request(), deadline_s=600.0)))
+        assert text_of(in_time) == text_of(run(collect(subject.engine, request())))
+
+    def test_what_may_be_kept_changes_no_text(self, subject: Subject, run: Run[Any]) -> None:
+        plain = text_of(run(collect(subject.engine, request())))
+        for scope in ("a" * 64, "a" * 64, "b" * 64, None):
+            kept = replace(request(), public_messages=1, scope=scope)
+            assert text_of(run(collect(subject.engine, kept))) == plain
 
     def test_a_full_queue_is_overloaded(self, subject: Subject, run: Run[Any]) -> None:
         if subject.queue_length is None:
@@ -240,3 +210,33 @@ class EngineContract:
     def test_the_fingerprint_is_stable(self, subject: Subject) -> None:
         assert subject.engine.fingerprint == subject.engine.fingerprint
         assert len(subject.engine.fingerprint.base_digest) == 64
+
+    def test_closing_waits_for_what_runs(self, subject: Subject, run: Run[Any]) -> None:
+        async def close_during(engine: Engine) -> str:
+            async with aclosing(engine.generate(request())) as deltas:
+                text = (await anext(deltas)).text
+                closing = asyncio.create_task(engine.close(grace_s=300.0))
+                text += "".join([delta.text async for delta in deltas])
+            await closing
+            with pytest.raises(EngineError):
+                await collect(engine, request())
+            return text
+
+        assert run(close_during(_another(subject))) == text_of(run(collect(subject.engine, request())))
+
+    def test_closing_at_once_ends_what_runs(self, subject: Subject, run: Run[Any]) -> None:
+        async def close_during(engine: Engine) -> None:
+            async with aclosing(engine.generate(request(max_tokens=400))) as deltas:
+                await anext(deltas)
+                await engine.close()
+                with suppress(EngineError):  # unless it was complete
+                    async for _ in deltas:
+                        pass
+
+        run(asyncio.wait_for(close_during(_another(subject)), 60))
+
+
+def _another(subject: Subject) -> Engine:
+    if subject.another is None:
+        pytest.skip("no other engine to close")
+    return subject.another()

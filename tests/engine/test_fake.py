@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from assistant.engine.base import GenerateRequest
@@ -11,7 +13,8 @@ class TestFakeEngine(EngineContract):
     @classmethod
     def subject(cls, run, versions, base_digest):
         engine = FakeEngine(base_digest=base_digest, queue_length=3)
-        yield Subject(engine=engine, versions=versions, queue_length=3)
+        another = partial(FakeEngine, base_digest=base_digest, delay_s=0.005)
+        yield Subject(engine=engine, versions=versions, queue_length=3, another=another)
         run(engine.close())
 
     def test_it_copies_the_best_sentence_and_cites_it(self, subject, run):

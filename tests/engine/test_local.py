@@ -40,8 +40,14 @@ class TestLocalEngine(EngineContract):
     @pytest.fixture(scope="class")
     @classmethod
     def subject(cls, run, base, versions):
-        engine = LocalEngine.open(base, dtype="float32", device="cpu", resident_adapters=2, queue_length=3)
-        yield Subject(engine=engine, versions=versions, queue_length=3)
+        def another():
+            return LocalEngine.open(
+                base, dtype="float32", device="cpu", cache_mb=64, resident_adapters=2, batch_size=4,
+                queue_length=3,
+            )  # fmt: skip
+
+        engine = another()
+        yield Subject(engine=engine, versions=versions, queue_length=7, another=another)
         run(engine.close())
 
     @pytest.mark.parametrize("adapter", [None, 0, 1])
