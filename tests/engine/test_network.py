@@ -126,3 +126,25 @@ def test_a_damaged_folder_is_named(tmp_path):
         Model.load(
             tmp_path, dtype="float32", device="cpu", prepack="auto", slots=1, cache_bytes=1, batch_size=1
         )
+
+
+def test_two_copies_in_two_dtypes_share_one_cache(tmp_path):
+    """Prompts in fp32, decoding in bf16: what the one wrote, the other reads."""
+    torch.manual_seed(0)
+    reference = AutoModelForCausalLM.from_config(LlamaConfig(**COMMON), dtype=torch.float32).eval()
+    reference.save_pretrained(tmp_path)
+    copies = [
+        Network(AutoModelForCausalLM.from_pretrained(tmp_path, dtype=dtype), packed=False, slots=1)
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
+    model = Model(*copies, config=reference.config, cache_bytes=1 << 20, batch_size=2)
+    assert model.networks == (copies[1], copies[0])
+    assert model.cache.shape.dtype == torch.bfloat16
+    sequence = tokens(3, 80)
+    lane = model.take(82)
+    first = model.run([Span(lane=lane, start=0, tokens=sequence)]).rows[0]
+    second = model.run([Span(lane=lane, start=80, tokens=[5])]).rows[0]
+    assert (first.dtype, second.dtype) == (torch.float32, torch.bfloat16)
+    torch.testing.assert_close(first, wanted(reference, sequence)[-1], atol=2e-4, rtol=1e-3)
+    expected = wanted(reference, [*sequence, 5])[-1]
+    assert (second.float() - expected).abs().mean() < 0.05 * expected.abs().mean()
