@@ -110,12 +110,20 @@ class Loop:
 
     @torch.inference_mode()
     def _run(self) -> None:
-        while not self._closed:
-            if not self.step():
-                with self._changed:
-                    if not (self._closed or self._calls):
-                        self._changed.wait(_TICK_S if self._busy else None)
-        self._abandon()
+        why = "The engine was closed before this answer was complete."
+        try:
+            while not self._closed:
+                if not self.step():
+                    with self._changed:
+                        if not (self._closed or self._calls):
+                            self._changed.wait(_TICK_S if self._busy else None)
+        except Exception as error:
+            why = f"The engine broke down: {type(error).__name__}: {error}"
+            raise
+        finally:
+            with self._changed:
+                self._draining = self._closed = True
+            self._abandon(EngineError(why))
 
     @property
     def _busy(self) -> bool:
@@ -183,6 +191,8 @@ class Loop:
         """Run the functions that others want run here."""
         while self._calls:
             function, future = self._calls.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 future.set_result(function())
             except Exception as error:  # noqa: BLE001 - the caller gets it
@@ -212,9 +222,8 @@ class Loop:
         self._mail.end(sequence.stream, error)
         self._metrics.ended(_outcome(sequence, error))
 
-    def _abandon(self) -> None:
-        """Tell everybody that the engine was closed."""
-        error = EngineError("The engine was closed before this answer was complete.")
+    def _abandon(self, error: EngineError) -> None:
+        """Tell everybody that no more will come."""
         for sequence in list(self._scheduler.running):
             self._end(sequence, error)
         for sequence in list(self._queues):
@@ -222,7 +231,8 @@ class Loop:
             self._end(sequence, error)
         self._mail.send()
         for _, future in self._calls:
-            future.set_exception(EngineError("The engine is closed."))
+            if future.set_running_or_notify_cancel():
+                future.set_exception(EngineError("The engine is closed."))
 
 
 def _is_over(sequence: Sequence, now: float) -> bool:

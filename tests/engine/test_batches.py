@@ -285,3 +285,44 @@ def test_a_request_waits_for_room_and_then_runs(base):
     told = asyncio.run(serve())
     assert [len(tokens) for tokens in told] == [100] * 5
     assert len({tuple(tokens) for tokens in told}) == 1
+
+
+def test_a_call_that_nobody_waits_for_any_more_is_left_out(base, kinds):
+    async def serve():
+        engine = opened(base)
+        running = asyncio.create_task(
+            collect(engine, GenerateRequest(tokens=prompt(1, 10), sampling=Sampling(max_tokens=40)))
+        )
+        await asyncio.sleep(0.02)
+        for version in kinds:
+            loading = asyncio.create_task(engine.load(version))
+            await asyncio.sleep(0.001)
+            loading.cancel()
+        told = await running
+        await engine.close()
+        return told
+
+    assert asyncio.run(serve())[-1].completion_tokens == 40
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_when_the_engine_itself_breaks_everybody_is_told(base):
+    async def serve():
+        engine = opened(base, batch_size=1)
+        given = GenerateRequest(tokens=prompt(1, 10), sampling=Sampling(max_tokens=500))
+        waiting = [asyncio.create_task(collect(engine, given)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+
+        def broken():
+            raise ValueError("no such row")
+
+        engine._loop._scheduler.schedule = broken
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        with pytest.raises(EngineError, match="closed"):
+            await collect(engine, given)
+        await engine.close()
+        return results
+
+    results = asyncio.run(serve())
+    assert all(isinstance(result, EngineError) for result in results)
+    assert "broke down: ValueError: no such row" in str(results[0])
