@@ -17,11 +17,12 @@ from dataclasses import dataclass, field, replace
 from assistant.adapters.registry import CHAMPION, Registry
 from assistant.config import Settings
 from assistant.engine.base import Delta, Engine, GenerateRequest
+from assistant.engine.sampling import check
 from assistant.errors import BadRequest, TooLarge
 from assistant.policies.access import Access
 from assistant.policies.output import Gate, Outcome
 from assistant.policies.rules import Facts, RuleBook, evidence
-from assistant.prompt import GENERIC_LEAD, GENERIC_STYLE, Prompt, compose
+from assistant.prompt import GENERIC_LEAD, GENERIC_STYLE, PUBLIC_MESSAGES, Prompt, compose, scope
 from assistant.record import Recorder
 from assistant.retrieval.search import Search
 from assistant.routing.router import Router
@@ -67,6 +68,7 @@ class Turn:
     route: Route = Route(department=None)
     version: AdapterVersion | None = None
     decisions: tuple[Decision, ...] = ()
+    permitted: frozenset[int] = frozenset()
     passages: tuple[Passage, ...] = ()
     prompt: Prompt | None = None
     usage: Delta = field(default_factory=lambda: Delta(text=""))
@@ -210,7 +212,7 @@ class Chat:
             limit=max(ROUTED_BY, self.settings.prompt.passages),
             candidates=self.settings.retrieval.candidates,
         )
-        return replace(turn, passages=tuple(passages))
+        return replace(turn, permitted=permitted, passages=tuple(passages))
 
     def _composed(self, turn: Turn) -> Turn:
         """Compose the prompt; the passages that found room are the ones that count from here on."""
@@ -233,6 +235,7 @@ class Chat:
         return replace(turn, prompt=prompt, passages=prompt.passages)
 
     def _request(self, turn: Turn) -> GenerateRequest:
+        """Make the engine's request; `prompt.scope` says with whom its computations may be shared."""
         assert turn.prompt is not None
         sampling = turn.asked.sampling or Sampling(max_tokens=self.settings.prompt.answer_tokens)
         return GenerateRequest(
@@ -240,6 +243,8 @@ class Chat:
             adapter=turn.route.adapter,
             queue=turn.route.department or "",
             sampling=sampling,
+            public_messages=PUBLIC_MESSAGES,
+            scope=scope(turn.permitted, turn.asked.user, turn.asked.history),
         )
 
     def _finish(self, turn: Turn, outcome: Outcome, released: str) -> Answer:
@@ -293,8 +298,8 @@ def _checked(asked: Question, settings: Settings) -> Question:
         "".join((asked.text, *(turn.content for turn in asked.history))).encode()
     except UnicodeEncodeError:
         raise BadRequest("The question is not valid Unicode text.", remedy="Send it as UTF-8.") from None
-    if asked.sampling and asked.sampling.max_tokens < 1:
-        raise BadRequest("max_tokens must be at least 1.")
+    if asked.sampling:
+        check(asked.sampling)
     return asked
 
 

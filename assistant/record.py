@@ -96,6 +96,10 @@ class Recorder:
             own["gen_ai.request.top_p"] = sampling.top_p
             own["gen_ai.request.max_tokens"] = sampling.max_tokens
             own["gen_ai.request.seed"] = sampling.seed
+            own["gen_ai.request.top_k"] = sampling.top_k
+            own["gen_ai.request.presence_penalty"] = sampling.presence_penalty
+            own["assistant.request.min_p"] = sampling.min_p
+            own["assistant.request.repetition_penalty"] = sampling.repetition_penalty
         return own
 
 

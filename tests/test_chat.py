@@ -10,8 +10,8 @@ from assistant.chat import Closed, Opened, Text
 from assistant.engine.base import Delta
 from assistant.errors import AuditError, BadRequest, EngineError, TooLarge, Unknown
 from assistant.testing.engine import FakeEngine
-from assistant.testing.workspace import STYLES, workspace, write_adapter
-from assistant.types import Message, Question, Sampling
+from assistant.testing.workspace import STYLES, add, workspace, write_adapter
+from assistant.types import Labels, Message, Question, Sampling
 
 LEAVE = "How long is parental leave?"
 BANDS = "What is the salary band of a senior engineer?"
@@ -415,3 +415,66 @@ def test_a_small_model_begins_with_the_sentence_found(app):
     assert sent[-1] == Message(role="assistant", content=SAID)
     opened, _ = app.log.of(whole.receipt.id)
     assert app.log.body(opened).prompt == tuple((m.role, m.content) for m in sent)
+
+
+def sent(app, text, user="ana", **more):
+    """The request that a question made of the engine."""
+    app.engine.requests.clear()
+    answer(app, text, user, **more)
+    (request,) = app.engine.requests
+    return request
+
+
+def test_a_request_waits_in_its_departments_queue(app):
+    assert sent(app, LEAVE, department="hr").queue == "hr"
+    assert sent(app, LEAVE, department="legal").queue == "legal"
+
+
+def test_only_the_system_message_is_anybodys(app):
+    history = (Message(role="user", content="Is my leave paid?"), Message(role="assistant", content="Yes."))
+    plain, other = (
+        sent(app, LEAVE, department="hr"),
+        sent(app, LEAVE, "grete", department="hr", history=history),
+    )
+    assert plain.public_messages == other.public_messages == 1
+    assert plain.messages[:1] == other.messages[:1]
+    (public,) = plain.messages[:1]
+    assert STYLES["hr"] in public.content
+    assert "paid" not in public.content and "weeks" not in public.content
+
+
+def test_computations_are_shared_among_those_who_may_read_the_same(app):
+    """ana and bjorn's departments differ; grete may read restricted documents too; kim and ana read alike."""
+    scopes = {
+        user: sent(app, LEAVE, user, department="engineering").scope for user in ("ana", "kim", "dmitri")
+    }
+    assert len(set(scopes.values())) == 1
+    assert sent(app, LEAVE, "grete", department="hr").scope != scopes["ana"]
+    assert sent(app, LEAVE, "bjorn", department="hr").scope != scopes["ana"]
+    history = (Message(role="user", content="Is parental leave paid?"),)
+    talked = {
+        user: sent(app, LEAVE, user, department="engineering", history=history).scope for user in scopes
+    }
+    assert len({*talked.values(), *scopes.values()}) == 4
+
+
+def test_a_change_of_permissions_is_another_scope(tmp_path):
+    app = workspace(tmp_path / "workspace", engine=Recorded())
+    before = sent(app, LEAVE).scope
+    assert sent(app, LEAVE).scope == before
+    labels = Labels(source="other", principals=frozenset({"user:ana"}))
+    document = add(app, "new.md", "The canteen opens at noon.", labels)
+    granted = sent(app, LEAVE).scope
+    app.documents.remove(document.id)
+    assert granted != before == sent(app, LEAVE).scope
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(temperature=-1.0), Sampling(top_p=0.0), Sampling(min_p=2.0), Sampling(max_tokens=0)],
+)
+def test_sampling_out_of_range_is_refused_before_any_work(app, sampling):
+    asked, entries = len(app.engine.requests), len(app.log.entries())
+    with pytest.raises(BadRequest, match="out of range"):
+        answer(app, LEAVE, sampling=sampling)
+    assert (len(app.engine.requests), len(app.log.entries())) == (asked, entries)

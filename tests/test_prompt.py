@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.prompt import SYSTEM, Source, compose, inert, layout
-from assistant.types import AccessClass, Chunk, Document, Labels, Message, Passage
+from assistant.prompt import PUBLIC_MESSAGES, SYSTEM, Source, compose, inert, layout, scope
+from assistant.types import AccessClass, Chunk, Document, Labels, Message, Passage, User
 
 
 def count(text):
@@ -158,3 +158,54 @@ def test_an_answer_begins_with_the_sentence_found_and_its_number():
 def test_without_a_template_or_a_marked_sentence_the_model_begins():
     assert led("Leave lasts 3 weeks.", (0, 20), lead="").sent[-1].role == "user"
     assert composed([passage("Leave lasts 3 weeks.")]).lead == ""
+
+
+turns = st.lists(
+    st.builds(Message, role=st.sampled_from(["user", "assistant", "system"]), content=st.text(max_size=20)),
+    max_size=4,
+)
+
+
+@given(turns, st.text(min_size=1, max_size=30), st.lists(st.text(min_size=1, max_size=40), max_size=3))
+def test_public_messages_are_the_same_whoever_asks_what(history, question, texts):
+    """Whatever stands in conversation, question and passages, even a turn that calls itself the system's."""
+    prompt = compose(
+        question=question,
+        passages=[passage(text, number=number) for number, text in enumerate(texts, 1)],
+        style="Write warmly.",
+        history=history,
+        passage_tokens=1000,
+        history_tokens=1000,
+        count=count,
+    )
+    plain = compose(
+        question="?", passages=(), style="Write warmly.", passage_tokens=9, history_tokens=9, count=count
+    )
+    assert prompt.sent[:PUBLIC_MESSAGES] == plain.sent[:PUBLIC_MESSAGES]
+    assert [message.role for message in prompt.sent[:PUBLIC_MESSAGES]] == ["system"]
+
+
+ANA, BJORN = User(id="ana", department="hr"), User(id="bjorn", groups=frozenset({"managers"}))
+TURN = (Message(role="user", content="Hello."),)
+
+
+def test_a_scope_is_that_of_all_who_may_read_the_same():
+    assert scope({3, 1, 2}, ANA, ()) == scope(frozenset({1, 2, 3}), BJORN, ())
+    assert len(scope((), ANA, ())) == 64
+
+
+def test_a_conversation_is_shared_with_nobody():
+    assert scope({1, 2}, ANA, TURN) != scope({1, 2}, BJORN, TURN)
+    assert scope({1, 2}, ANA, TURN) != scope({1, 2}, ANA, ())
+    assert scope({1, 2}, ANA, TURN) == scope({1, 2}, ANA, (*TURN, Message(role="assistant", content="Hi.")))
+
+
+@given(st.sets(st.integers(1, 40)), st.sets(st.integers(1, 40)), st.booleans())
+def test_other_permissions_are_another_scope(one, other, talked):
+    history = TURN if talked else ()
+    assert (scope(one, ANA, history) == scope(other, ANA, history)) == (one == other)
+
+
+def test_user_ids_cannot_be_mistaken_for_classes():
+    made = {scope(classes, User(id=id), TURN) for classes in ((), (1,)) for id in ("", "1", "[1]", '"],["')}
+    assert len(made) == 8

@@ -60,22 +60,26 @@ class CompletionRequest(Drawn):
     tools: tuple[object, ...] | None = None
     functions: tuple[object, ...] | None = None
     logprobs: bool | None = None
+    top_logprobs: int | None = None
     response_format: ResponseFormat | None = None
     frequency_penalty: float | None = None
-    presence_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
 
     @property
     def unsupported(self) -> str | None:
-        """The name of a parameter that cannot be honoured, if one is used."""
+        """The name of a parameter that cannot be honoured, if one is used.
+
+        Log-probabilities belong to what the model said; rules edit that sentence by sentence before it is
+        an answer.
+        """
         asked = {
             "n": self.n not in (None, 1),
             "tools": self.tools,
             "functions": self.functions,
             "logprobs": self.logprobs,
+            "top_logprobs": self.top_logprobs,
             "response_format": self.response_format and self.response_format.type != "text",
             "frequency_penalty": self.frequency_penalty,
-            "presence_penalty": self.presence_penalty,
             "logit_bias": self.logit_bias,
         }
         return next((name for name, used in asked.items() if used), None)

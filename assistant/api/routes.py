@@ -6,18 +6,19 @@ import asyncio
 import time
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from assistant.api import schemas
 from assistant.api.auth import Caller, TheApp, TheCaller
 from assistant.api.completions import PREFIX, Completion, CompletionRequest, completion
 from assistant.api.limits import while_connected
+from assistant.api.metrics import exposition
 from assistant.api.openapi import CHUNK
 from assistant.api.proof import proof
 from assistant.api.stream import Streamed, begun, lines
 from assistant.app import App
 from assistant.chat import MAX_QUESTION_CHARACTERS
-from assistant.errors import BadRequest, TooLarge, Unknown
+from assistant.errors import BadRequest, Forbidden, TooLarge, Unknown
 from assistant.types import Answer, Message, Question, Sampling, User
 
 RECEIPT_HEADER = "X-Assistant-Receipt"
@@ -43,7 +44,8 @@ router = APIRouter(responses=_FAILURES)
 async def complete(body: CompletionRequest, request: Request, caller: TheCaller) -> Response:
     """Answer the last message, OpenAI-compatible; citations and receipt ride under `assistant`."""
     if name := body.unsupported:
-        raise BadRequest(f"The parameter `{name}` is not supported.", remedy="Leave it out.")
+        why = ": rules edit answers sentence by sentence, after the model" if "logprobs" in name else ""
+        raise BadRequest(f"The parameter `{name}` is not supported{why}.", remedy="Leave it out.")
     user = caller.user(body.user)
     *history, last = body.conversation
     asked = await _question(
@@ -119,6 +121,19 @@ async def ready(app: TheApp) -> schemas.Health:
     await asyncio.to_thread(app.documents.change_number)
     await asyncio.to_thread(app.log.checkpoint)
     return schemas.Health(status="ready", model=app.settings.models.base)
+
+
+@router.get("/metrics", response_class=PlainTextResponse, tags=["operations"])
+async def metrics(request: Request, caller: TheCaller) -> Response:
+    """Return the engine's figures in Prometheus' text form, or as OpenMetrics if that is accepted.
+
+    For those who may manage the workspace: it names departments and tells how busy they are.
+    """
+    allowed = caller.app.access.may(caller.user(), "manage")
+    if allowed.action != "allow":
+        raise Forbidden("Metrics are for those who may manage the workspace.")
+    found = await asyncio.to_thread(exposition, caller.app, request.headers.get("accept", ""))
+    return Response(found.text, headers={"Content-Type": found.media_type, "Cache-Control": "no-store"})
 
 
 async def _question(

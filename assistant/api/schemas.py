@@ -64,10 +64,17 @@ class ChatMessage(Body):
 
 
 class Drawn(Body):
-    """How tokens are drawn; unset means the workspace's defaults."""
+    """How tokens are drawn; unset means the workspace's defaults.
+
+    Beyond OpenAI's: `top_k`, `min_p` and `repetition_penalty`, as vLLM names them.
+    """
 
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0, lt=2**31)
+    min_p: float | None = Field(None, ge=0, le=1)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(None, gt=0, le=10)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: Stop | Annotated[tuple[Stop, ...], Field(max_length=MAX_STOPS)] | None = None
     max_tokens: int | None = Field(None, ge=1, lt=2**31)
@@ -78,6 +85,10 @@ class Drawn(Body):
         return Sampling(
             temperature=self.temperature or 0.0,
             top_p=self.top_p or 1.0,
+            top_k=self.top_k or 0,
+            min_p=self.min_p or 0.0,
+            presence_penalty=self.presence_penalty or 0.0,
+            repetition_penalty=self.repetition_penalty or 1.0,
             seed=self.seed,
             stop=(self.stop,) if isinstance(self.stop, str) else self.stop or (),
             max_tokens=self.max_completion_tokens or self.max_tokens or default_max_tokens,

@@ -19,10 +19,12 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Serve until interrupted; the address is taken before any model is loaded."""
-    import uvicorn
+    """Serve until interrupted or terminated; the address is taken before any model is loaded.
 
-    from assistant.api.server import create, ready
+    On either signal nothing new is taken, and running answers get `engine.drain_s` to finish.
+    """
+    from assistant.api.draining import DrainingServer
+    from assistant.api.server import ready
 
     app = opened(args)
     host = args.host or app.settings.serve.host
@@ -36,7 +38,7 @@ def run(args: Namespace) -> int:
         bound, *_ = listener.getsockname()[1:]
         shown = f"[{host}]" if ":" in host else host
         print(f"serving on http://{shown}:{bound}/v1", flush=True)
-        server = uvicorn.Server(uvicorn.Config(create(app), access_log=not args.json))
+        server = DrainingServer(app, access_log=not args.json)
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
     return 0 if server.started else 1

@@ -230,8 +230,9 @@ class FairQueues(Generic[Item]):
             self._queues[name] = queue
         else:
             self._credits[name] = _Credit(tokens=queue.deficit, most=CREDIT * started.cost)
+        if not self._running:
+            self._speed.start()
         self._running[name] += 1
-        self._speed.started()
         return started.item
 
 
@@ -255,10 +256,9 @@ class _Speed:
         ratio = self._cost / self._used if self._used else 1.0
         return self._tokens / self._seconds * ratio
 
-    def started(self) -> None:
-        """Something runs from now on."""
-        if self._since is None:
-            self._since = self._clock()
+    def start(self) -> None:
+        """Count time from now on: nothing ran before."""
+        self._since = self._clock()
 
     def ran(self, tokens: int, *, busy: bool) -> None:
         """Note the tokens run since the last call; `busy`: more is running."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+
 import httpx
 import openai
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI
+
+from assistant.testing.engine import FakeEngine
 
 LEAVE = "How long is parental leave?"
 SAID = "Parental leave lasts 18 weeks and is paid in full [1]."
@@ -100,6 +106,54 @@ def test_openai_sees_an_error_within_a_stream(served, engines):
             for chunk in client.chat.completions.create(model="assistant", messages=ASK, stream=True):
                 text += chunk.choices[0].delta.content or ""
     assert "18 weeks" in text
+
+
+class Slow(FakeEngine):
+    """Takes about two seconds for an answer, one at a time; says when it has begun one."""
+
+    def __init__(self):
+        super().__init__(queue_length=1, delay_s=0.1)
+        self.begun = threading.Event()
+
+    async def generate(self, request):
+        async with aclosing(super().generate(request)) as deltas:
+            async for delta in deltas:
+                self.begun.set()
+                yield delta
+
+
+def test_openai_waits_as_long_as_it_is_told_when_queues_are_full(served):
+    engine = Slow()
+    service = served(engine)
+    with httpx.Client(verify=False, timeout=30) as transport, ThreadPoolExecutor(1) as pool:
+        client = openai.OpenAI(
+            base_url=f"{service.url}/v1", api_key=service.key("ana"), http_client=transport
+        )
+        first = pool.submit(service.complete)
+        assert engine.begun.wait(30)
+        with pytest.raises(openai.RateLimitError) as refused:
+            client.with_options(max_retries=0).chat.completions.create(model="assistant", messages=ASK)
+        assert int(refused.value.response.headers["retry-after"]) >= 1
+        assert refused.value.code == "Overloaded"
+        patient = client.with_options(max_retries=5).chat.completions.with_raw_response
+        answered = patient.create(model="assistant", messages=ASK)
+        assert SAID in answered.parse().choices[0].message.content
+        assert answered.retries_taken >= 1
+        assert SAID in first.result().text
+
+
+def test_openai_sends_what_is_beyond_its_own_settings(client):
+    response = client.chat.completions.create(
+        model="assistant",
+        messages=ASK,
+        presence_penalty=0.5,
+        extra_body={"min_p": 0.05, "top_k": 20, "repetition_penalty": 1.1},
+    )
+    assert SAID in response.choices[0].message.content
+    with pytest.raises(openai.BadRequestError, match="min_p"):
+        client.chat.completions.create(model="assistant", messages=ASK, extra_body={"min_p": 2})
+    with pytest.raises(openai.BadRequestError, match="edit answers sentence by sentence"):
+        client.chat.completions.create(model="assistant", messages=ASK, logprobs=True, top_logprobs=2)
 
 
 @pytest.fixture

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 
 import pytest
+
+from assistant.testing.engine import FakeEngine
+from assistant.types import Sampling
 
 BANDS = "What is the salary band of a senior engineer?"
 SAID = "Parental leave lasts 18 weeks and is paid in full [1]."
@@ -147,9 +151,9 @@ def test_history_is_passed_on(service):
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
         {"functions": [{"name": "f"}]},
         {"logprobs": True},
+        {"top_logprobs": 3},
         {"response_format": {"type": "json_object"}},
         {"frequency_penalty": 0.5},
-        {"presence_penalty": 1},
         {"logit_bias": {"50256": -100}},
     ],
 )
@@ -159,6 +163,52 @@ def test_what_cannot_be_honoured_is_refused(service, more):
     assert next(iter(more)) in response.json()["error"]["message"]
 
 
+def test_why_logprobs_are_not_to_be_had(service):
+    message = service.complete(logprobs=True, top_logprobs=2).json()["error"]["message"]
+    assert "edit answers sentence by sentence" in message and "Leave it out" in message
+
+
+ALL = {
+    "temperature": 0.7,
+    "top_p": 0.9,
+    "top_k": 40,
+    "min_p": 0.05,
+    "presence_penalty": -1.5,
+    "repetition_penalty": 1.1,
+    "seed": -3,
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/answers"])
+def test_every_setting_reaches_the_engine_and_the_record(served, path):
+    engine = Listening()
+    service = served(engine)
+    question = "How long is parental leave?"
+    body = {"messages": [{"role": "user", "content": question}], "question": question}
+    assert service.post(path, {**body, **ALL, "stop": ["\n\n"], "max_tokens": 50}).status_code == 200
+    (asked,) = engine.asked
+    assert asked.sampling == Sampling(**ALL, stop=("\n\n",), max_tokens=50)
+    recorded = service.app.log.entries(limit=1)[0].attributes
+    for name in ("temperature", "top_p", "top_k", "presence_penalty", "seed"):
+        assert recorded[f"gen_ai.request.{name}"] == ALL[name]
+    for name in ("min_p", "repetition_penalty"):
+        assert recorded[f"assistant.request.{name}"] == ALL[name]
+
+
+class Listening(FakeEngine):
+    """The fake, remembering what it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    async def generate(self, request):
+        self.asked.append(request)
+        async with aclosing(super().generate(request)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+
 def test_defaults_written_out_and_unknown_fields_are_accepted(service):
     more = {
         "n": 1,
@@ -166,6 +216,8 @@ def test_defaults_written_out_and_unknown_fields_are_accepted(service):
         "logprobs": False,
         "response_format": {"type": "text"},
         "frequency_penalty": 0,
+        "presence_penalty": 0,
+        "top_logprobs": None,
         "logit_bias": {},
         "stop": None,
         "temperature": 0,

@@ -9,6 +9,7 @@ from assistant.errors import (
     AuditError,
     BadRequest,
     ConfigError,
+    DeadlineExceeded,
     EngineError,
     Forbidden,
     Overloaded,
@@ -30,6 +31,7 @@ from assistant.errors import (
         (Unauthenticated("x"), 401),
         (Forbidden("x"), 403),
         (Overloaded("x", retry_after_s=1), 429),
+        (DeadlineExceeded("x"), 504),
         (EngineError("x"), 503),
         (AdapterError("x"), 503),
         (AuditError("x"), 503),
@@ -63,6 +65,15 @@ def test_full_queues_say_when_to_come_back(served, engines, stream):
     assert response.status_code == 429
     assert response.headers["retry-after"] == "3"
     assert response.json()["error"]["type"] == "rate_limit_error"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_took_too_long(served, engines, stream):
+    service = served(engines.failing(DeadlineExceeded("The answer took longer than 2 s.")))
+    response = service.complete(stream=stream)
+    assert response.status_code == 504
+    assert response.json()["error"]["type"] == "server_error" and "longer than 2 s" in response.text
+    assert service.app.log.entries(limit=1)[0].status == "interrupted"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from assistant.api.completions import Chunk, Completion
 from assistant.api.schemas import ErrorBody, ModelList, ProofBody
 
-SECURED = {"/v1/chat/completions", "/v1/answers", "/v1/models", "/v1/receipts/{id}"}
+SECURED = {"/v1/chat/completions", "/v1/answers", "/v1/models", "/v1/receipts/{id}", "/metrics"}
 
 
 @pytest.fixture(scope="module")

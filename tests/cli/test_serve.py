@@ -7,9 +7,15 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
+import pytest
+
+from assistant.audit.log import AuditLog
+from assistant.store.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -20,34 +26,115 @@ from assistant.cli.main import main
 from assistant.testing.embedder import FakeEmbedder
 from assistant.testing.engine import FakeEngine
 
+delay_s, *words = sys.argv[1:]
+
 def build(settings):
     app = App(settings)
-    vars(app).update(engine=FakeEngine(), embedder=FakeEmbedder())
+    vars(app).update(engine=FakeEngine(delay_s=float(delay_s)), embedder=FakeEmbedder())
     return app
 
 assistant.app.build = build
-sys.exit(main(sys.argv[1:]))
+sys.exit(main(words))
 """
+ASK = {"messages": [{"role": "user", "content": "How long is parental leave?"}], "model": "assistant"}
+SAID = "Parental leave lasts 18 weeks and is paid in full [1]."
+
+
+class Server:
+    """`assistant serve` in a process of its own, over the fake engine."""
+
+    def __init__(self, shell, delay_s=0.0):
+        secret = shell.json("keys", "create", "--user", "ana")["secret"]
+        command = [sys.executable, "-c", SCRIPT, str(delay_s), "serve", "--port", "0"]
+        pipe, environment = subprocess.PIPE, {**os.environ, "PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+        line = self.process.stdout.readline()
+        self.url = re.fullmatch(r"serving on (http://127\.0\.0\.1:\d+/v1)\n", line)[1]
+        self.client = httpx.Client(headers={"Authorization": f"Bearer {secret}"}, timeout=60, trust_env=False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.client.close()
+        self.process.kill()
+        self.process.communicate()
+
+    def stop(self, number):
+        """Send a signal and wait for the end; returns the exit status and what was written meanwhile."""
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self):
+        rest = self.process.stderr.read()
+        return self.process.wait(60), rest
+
+    def ask(self, stream=False):
+        """The body of one answer, whole; of a stream all its events."""
+        return self.client.post(f"{self.url}/chat/completions", json={**ASK, "stream": stream})
+
+
+def entries(shell):
+    """The latest answer's entries: how it was opened, and how it ended if it did."""
+    with closing(Database.open(f"sqlite:///{shell.folder}/var/assistant.db")) as database:
+        log = AuditLog(database, shell.folder / "var" / "audit")
+        latest = log.entries(limit=1)[0]
+        return log.of(latest.id) if latest.id.startswith("ans-") else ()
+
+
+def wait_until_it_runs(shell, asked):
+    deadline = time.monotonic() + 60
+    while not entries(shell):
+        assert time.monotonic() < deadline and not asked.done(), "the question was not opened"
+        time.sleep(0.05)
 
 
 def test_serves_on_loopback_until_interrupted(shell):
-    secret = shell.json("keys", "create", "--user", "ana")["secret"]
-    command = [sys.executable, "-c", SCRIPT, "serve", "--port", "0"]
-    pipe, environment = subprocess.PIPE, {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as server:
-        try:
-            url = re.fullmatch(r"serving on (http://127\.0\.0\.1:\d+/v1)\n", server.stdout.readline())[1]
-            headers = {"Authorization": f"Bearer {secret}"}
-            with httpx.Client(timeout=60, trust_env=False) as client:
-                models = client.get(f"{url}/models", headers=headers).json()
-                assert "assistant/hr" in {model["id"] for model in models["data"]}
-                assert client.get(f"{url}/models").status_code == 401
-        finally:
-            server.send_signal(signal.SIGINT)
-            rest = server.stderr.read()
-    assert server.returncode == 0
+    with Server(shell) as server:
+        models = server.client.get(f"{server.url}/models").json()
+        assert "assistant/hr" in {model["id"] for model in models["data"]}
+        assert httpx.get(f"{server.url}/models", trust_env=False).status_code == 401
+        status, rest = server.stop(signal.SIGINT)
+    assert status == 0
     assert "shutdown complete" in rest
     assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_that_is_told_to_stop_lets_running_answers_finish(shell, stream):
+    with Server(shell, delay_s=0.2) as server, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(server.ask, stream)
+        wait_until_it_runs(shell, asked)
+        server.process.send_signal(signal.SIGTERM)
+        refused = False
+        while not (refused or asked.done()):
+            try:
+                httpx.get(f"{server.url}/models", trust_env=False)
+            except httpx.TransportError:
+                refused = True
+        assert refused, "it goes on taking requests"
+        assert not asked.done(), "it stopped taking requests only when it had ended"
+        assert SAID in asked.result().text
+        status, rest = server.ended()
+    assert status == -signal.SIGTERM  # the signal goes on when all is closed, as process managers expect
+    assert "shutdown complete" in rest and "Traceback" not in rest
+    assert [entry.status for entry in entries(shell)] == [None, "answered"]
+
+
+def test_an_answer_that_takes_longer_than_it_may_is_ended_with_an_error(shell):
+    settings = shell.folder / "assistant.yaml"
+    settings.write_text(settings.read_text() + "engine: {kind: local, drain_s: 1}\n")
+    with Server(shell, delay_s=2) as server, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(server.ask)
+        wait_until_it_runs(shell, asked)
+        began = time.monotonic()
+        status, rest = server.stop(signal.SIGTERM)
+        assert time.monotonic() - began > 0.9
+        answer = asked.result()
+    assert answer.status_code == 503 and answer.json()["error"]["type"] == "server_error"
+    assert status == -signal.SIGTERM
+    assert "shutdown complete" in rest and "Traceback" not in rest
+    assert [entry.status for entry in entries(shell)] == [None, "interrupted"]
 
 
 def test_an_address_that_cannot_be_had_is_told_at_once(shell):
