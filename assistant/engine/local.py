@@ -211,6 +211,8 @@ class LocalEngine:
         if not request.tokens and not request.messages:
             raise BadRequest("The request holds neither messages nor tokens.")
         prompt = list(request.tokens) or self._tokenizer.prompt(request.messages)
+        if not 0 <= min(prompt) <= max(prompt) < self._model.vocabulary:
+            raise BadRequest(f"Tokens are whole numbers from 0, below {self._model.vocabulary}.")
         self._fits(len(prompt) + request.sampling.max_tokens)
         public = 0
         if request.public_messages and not request.tokens:

@@ -10,7 +10,7 @@ import torch
 
 from assistant.engine.base import GenerateRequest, Sampling
 from assistant.engine.local import LocalEngine
-from assistant.errors import AdapterError, DeadlineExceeded, EngineError, Overloaded
+from assistant.errors import AdapterError, BadRequest, DeadlineExceeded, EngineError, Overloaded
 from assistant.testing.engine_contract import collect, text_of
 from assistant.testing.tiny import SIZES, tiny_adapter
 from assistant.types import Message
@@ -326,3 +326,16 @@ def test_when_the_engine_itself_breaks_everybody_is_told(base):
     results = asyncio.run(serve())
     assert all(isinstance(result, EngineError) for result in results)
     assert "broke down: ValueError: no such row" in str(results[0])
+
+
+@pytest.mark.parametrize("tokens", [(5, -1), (5, 10**6)])
+def test_tokens_that_the_model_does_not_have_are_refused(base, tokens):
+    async def serve():
+        engine = opened(base)
+        try:
+            await collect(engine, GenerateRequest(tokens=tokens))
+        finally:
+            await engine.close()
+
+    with pytest.raises(BadRequest, match="below"):
+        asyncio.run(serve())

@@ -90,7 +90,7 @@ def test_weights_are_shares():
 @given(st.lists(costs, min_size=1, max_size=6).flatmap(
     lambda firsts: st.tuples(st.just(firsts), st.lists(costs, min_size=20, max_size=120))
 ))  # fmt: skip
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_full_queues_are_never_more_than_a_request_from_their_fair_share(example):
     firsts, more = example
     subject = queues()
@@ -110,7 +110,7 @@ def test_full_queues_are_never_more_than_a_request_from_their_fair_share(example
     st.lists(st.sampled_from([0.5, 1.0, 2.0, 5.0]), min_size=2, max_size=5),
     st.lists(costs, min_size=20, max_size=100),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_weighted_queues_are_served_by_weight(weights, more):
     names = [str(number) for number in range(len(weights))]
     subject = queues(weights=dict(zip(names, weights, strict=True)))
@@ -125,7 +125,7 @@ def test_weighted_queues_are_served_by_weight(weights, more):
 
 
 @given(st.lists(st.tuples(costs, st.floats(0, 1)), min_size=60, max_size=150))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_what_was_not_used_is_given_back(runs):
     """Two departments: one estimates exactly, the other by far too high. The tokens used come out even."""
     subject = queues()
@@ -274,6 +274,17 @@ def test_room_is_made_for_one_and_then_all_go_on():
     assert taken(subject) == [large, *small[2:]]
 
 
+def test_of_two_that_do_not_fit_room_is_made_for_the_one_whose_turn_it_is():
+    subject = queues(patience=1)
+    first = push(subject, "a", 10)
+    push(subject, "b", 20)
+    small = [push(subject, "c", 10) for _ in range(6)]
+    assert taken(subject, lambda item: item.queue == "c") == small[:1]
+    for _ in range(2):
+        assert subject.next(lambda item: item is not first) is None
+    assert taken(subject)[0] is first
+
+
 def test_one_that_is_gone_keeps_no_room():
     subject = queues(patience=1)
     large = push(subject, "large", 10)
@@ -396,6 +407,15 @@ def test_estimates_that_are_too_high_are_known_as_such():
     assert subject.wait_s("legal") == pytest.approx(1.0)  # 100 real tokens
 
 
+def test_equal_items_are_told_apart():
+    subject = queues()
+    first, second = ["same"], ["same"]
+    subject.push("hr", first, 10)
+    subject.push("hr", second, 10)
+    assert subject.remove(second) and not subject.remove(["same"])
+    assert subject.next(anything) is first
+
+
 class Bookkeeping(RuleBasedStateMachine):
     """Any order of pushes, starts, ends and removals, against plain lists."""
 
@@ -466,4 +486,4 @@ class Bookkeeping(RuleBasedStateMachine):
 
 
 TestBookkeeping = Bookkeeping.TestCase
-TestBookkeeping.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBookkeeping.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
