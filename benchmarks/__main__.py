@@ -1,6 +1,7 @@
 """Run one benchmark and print its figures as they are measured.
 
-`python -m benchmarks NAME [--data DIR] [--quick] [--save]`; exits 1 if a bar does not hold.
+`python -m benchmarks NAME [--data DIR] [--quick] [--only PARTS] [--gpu] [--save]`; exits 1 if a bar does
+not hold. A benchmark of several parts names them in `PARTS`, those for a GPU in `GPU_PARTS`.
 """
 
 from __future__ import annotations
@@ -31,17 +32,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=Path, default=FOLDER.parent.parent / "shared" / "data", help="folder of public data"
     )
-    parser.add_argument("--quick", action="store_true", help="a smaller version, under a minute")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/NAME.json too")
+    parser.add_argument("--quick", action="store_true", help="a smaller version, about a minute")
+    parser.add_argument("--only", metavar="PARTS", default="", help="some parts of it, by name, with commas")
+    parser.add_argument("--gpu", action="store_true", help="its parts for a CUDA GPU instead")
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results/NAME[-PARTS].json too")
     args = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    benchmark = import_module(f"benchmarks.{args.name}")
+    only = tuple(name for name in args.only.split(",") if name)
+    known = getattr(benchmark, "GPU_PARTS" if args.gpu else "PARTS", ())
+    if not set(only) <= set(known) or (args.gpu and not known):
+        parser.error(f"{args.name} has these parts{' for a GPU' * args.gpu}: {', '.join(known) or 'none'}")
     figures = []
-    for figure in import_module(f"benchmarks.{args.name}").run(Options(data=args.data, quick=args.quick)):
+    options = Options(data=args.data, quick=args.quick, only=only, gpu=args.gpu)
+    for figure in benchmark.run(options):
         figures.append(figure)
         print(figure.line(), flush=True)
     if args.save:
-        print(f"written to {save(args.name, figures, quick=args.quick)}", file=sys.stderr)
+        name = "-".join((args.name, *(("gpu",) if args.gpu else ()), *only))
+        print(f"written to {save(name, figures, quick=args.quick)}", file=sys.stderr)
     return 1 if any(figure.holds is False for figure in figures) else 0
 
 

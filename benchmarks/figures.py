@@ -30,10 +30,16 @@ _PACKAGES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a benchmark is run: `data` is the folder of public data, `quick` asks for less than a minute."""
+    """How a benchmark is run.
+
+    `data` is the folder of public data, `quick` asks for about a minute. `only` names the parts to run
+    (none: all), `gpu` asks for the parts that want a CUDA GPU; for benchmarks that have such.
+    """
 
     data: Path
     quick: bool = False
+    only: tuple[str, ...] = ()
+    gpu: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

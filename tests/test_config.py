@@ -46,7 +46,10 @@ def test_absolute_databases_stay(written, url):
             "engine: {kind: local, dtyp: auto}",
             r"unknown key `engine\.dtyp`.*known here: batch_size, cache_mb, device, drain_s, dtype",
         ),
-        ("engine: {kind: http, url: x, model: y, key: z}", r"unknown key `engine\.key`.*known here: adapters, api_key"),
+        (
+            "engine: {kind: http, url: x, model: y, key: z}",
+            r"unknown key `engine\.key`.*known here: adapters, api_key",
+        ),
         ("engine: {kind: cloud}", r"key `engine`: .*cloud"),
         ("engine: {kind: http, url: x}", r"key `engine\.model` is missing\. Add it"),
         ("serve: {port: many}", r"key `serve\.port`: .*integer.*Correct its value"),
