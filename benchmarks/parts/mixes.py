@@ -1,8 +1,8 @@
 """300 random mixes in fp32 against PEFT, one request at a time: the same tokens, or a tie.
 
 A mix is a handful of requests with different adapters (rank, targets, scaling), prompts and lengths that
-arrive at different times, some of them cancelled. Requests are drawn from a pool whose references are
-computed once. It owns the verdict: tokens are right until the first difference, and that is allowed only
+arrive at different times, some of them cancelled; three mixes are under way at any time. Requests are
+drawn from a pool whose references are computed once. It owns the verdict: tokens are right until the first difference, and that is allowed only
 where PEFT's two best logits are closer than `TIE`.
 """
 
@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from assistant.types import AdapterVersion
@@ -39,7 +40,7 @@ _SHAPES = (
     Shape(rank=4, targets=("o_proj", "down_proj")),
     Shape(rank=16, targets=ALL_LINEAR),
 )
-_RESIDENT = 4
+_RESIDENT, _UNDER_WAY = 4, 3
 _LONGEST_S = 0.4
 _CANCELLED, _SCOPED = 0.2, 0.5
 
@@ -58,26 +59,22 @@ class Asked:
 
 def run(bench: Bench) -> Iterator[Figure]:
     """Yield how many mixes and requests were compared, and how the comparison went."""
-    count, pool_size, new_tokens = (4, 6, 4) if bench.quick else (300, 60, 16)
+    number, pool_size, new_tokens = (4, 6, 4) if bench.quick else (300, 44, 10)
     versions = adapters.write(bench.folder, bench.out / "mixes", _SHAPES, seed=100)
     pool = _pool(bench, pool_size, new_tokens)
     references = _references(bench, versions, pool)
-    mixes = list(draw(count, pool, seed=3))
-    verdicts: Counter[Verdict] = Counter()
+    mixes = list(draw(number, pool, seed=3))
     with Ours.open(bench.folder, versions, dtype="float32", resident_adapters=_RESIDENT) as ours:
-        for number, mix in enumerate(mixes):
-            outcomes = _serve(ours, pool, mix)
-            verdicts.update(
-                judge(outcome.tokens, references[asked.call], asked.until or pool[asked.call].new_tokens)
-                for asked, outcome in zip(mix, outcomes, strict=True)
-            )
-            if number % 50 == 49:
-                say(f"{number + 1} of {count} mixes: {dict(verdicts)}")
+        outcomes = ours.wait(_serve(ours, pool, mixes))
+    verdicts = Counter(
+        judge(outcome.tokens, references[asked.call], asked.until or pool[asked.call].new_tokens)
+        for mix, ends in zip(mixes, outcomes, strict=True)
+        for asked, outcome in zip(mix, ends, strict=True)
+    )
+    left = sum(asked.until is not None for mix in mixes for asked in mix)
     yield bench.figure("mixes", len(mixes), "count")
     yield bench.figure("mixes_requests", verdicts.total(), "count")
-    yield bench.figure(
-        "mixes_cancelled", sum(asked.until is not None for mix in mixes for asked in mix), "count"
-    )
+    yield bench.figure("mixes_cancelled", left, "count")
     yield bench.figure("mixes_equal", verdicts["equal"], "count")
     yield bench.figure("mixes_differ_at_a_tie", verdicts["tie"], "count")
     yield bench.figure("mixes_wrong", verdicts["wrong"], "count", at_most=0)
@@ -116,8 +113,8 @@ def _asked(chance: random.Random, pool: Sequence[Call]) -> Asked:
 def _pool(bench: Bench, size: int, new_tokens: int) -> list[Call]:
     """Short and long prompts with all adapters and the base, from 2 to `new_tokens` new tokens."""
     chance = random.Random(5)
-    short = contexts(bench.texts, size - size // 6, new_tokens=0, lengths=(4, 48), seed=6)
-    long = contexts(bench.texts, size // 6, new_tokens=0, lengths=(96, 200), seed=7)
+    short = contexts(bench.texts, size - size // 6, new_tokens=0, lengths=(4, 32), seed=6)
+    long = contexts(bench.texts, size // 6, new_tokens=0, lengths=(64, 160), seed=7)
     return [
         Call(
             tokens=call.tokens,
@@ -137,15 +134,21 @@ def _references(bench: Bench, versions: Sequence[AdapterVersion], pool: Sequence
     return references
 
 
-def _serve(ours: Ours, pool: Sequence[Call], mix: Sequence[Asked]) -> list[Outcome]:
-    began = time.perf_counter()
+async def _serve(ours: Ours, pool: Sequence[Call], mixes: Sequence[Sequence[Asked]]) -> list[list[Outcome]]:
+    """Serve all mixes, a few of them under way at any time."""
+    gate = asyncio.Semaphore(_UNDER_WAY)
+    done = count()
 
     async def one(asked: Asked) -> Outcome:
         await asyncio.sleep(asked.at_s)
         request = ours.request(pool[asked.call], scope=asked.scope)
-        return await ours.ask(request, began=began, until=asked.until)
+        return await ours.ask(request, began=time.perf_counter(), until=asked.until)
 
-    async def together() -> list[Outcome]:
-        return await asyncio.gather(*map(one, mix))
+    async def all_of(mix: Sequence[Asked]) -> list[Outcome]:
+        async with gate:
+            outcomes = await asyncio.gather(*map(one, mix))
+        if next(done) % 50 == 49:
+            say(f"another 50 of {len(mixes)} mixes")
+        return outcomes
 
-    return ours.wait(together())
+    return await asyncio.gather(*map(all_of, mixes))
