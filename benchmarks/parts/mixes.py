@@ -2,8 +2,8 @@
 
 A mix is a handful of requests with different adapters (rank, targets, scaling), prompts and lengths that
 arrive at different times, some of them cancelled; three mixes are under way at any time. Requests are
-drawn from a pool whose references are computed once. It owns the verdict: tokens are right until the first difference, and that is allowed only
-where PEFT's two best logits are closer than `TIE`.
+drawn from a pool whose references are computed once. It owns the verdict: tokens are right until the
+first difference, and that is allowed only where PEFT's two best logits are closer than `TIE`.
 """
 
 from __future__ import annotations
