@@ -62,7 +62,7 @@ def _score(bench: Bench) -> Iterator[Figure]:
 
 def _deterministic(bench: Bench) -> Iterator[Figure]:
     count = 4 if bench.quick else 100
-    calls = mixed(contexts(bench.texts, count, new_tokens=8, lengths=(8, 24), seed=9), len(bench.versions))
+    calls = mixed(contexts(bench.texts, count, new_tokens=6, lengths=(8, 16), seed=9), len(bench.versions))
     with Ours.open(bench.folder, bench.versions) as ours:
         asked = [
             ours.request(
