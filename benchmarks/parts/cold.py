@@ -19,7 +19,7 @@ from benchmarks.figures import Figure
 from benchmarks.parts.bench import Bench, free, say
 from benchmarks.parts.mixes import judge
 from benchmarks.sides import adapters
-from benchmarks.sides.adapters import Shape
+from benchmarks.sides.adapters import LOUD, Shape
 from benchmarks.sides.base import Call
 from benchmarks.sides.ours import Ours, Outcome
 from benchmarks.sides.with_peft import OneByOne, Reference
@@ -34,7 +34,7 @@ _COLD_BAR, _FLAT_BAR = 2.0, 0.02
 def run(bench: Bench) -> Iterator[Figure]:
     """Yield the cost of a cold adapter, and how the thousand requests went."""
     count, requests, sample = (10, 24, 2) if bench.quick else (200, 1000, 12)
-    versions = adapters.write(bench.folder, bench.out / "cold", [Shape()] * count, seed=1000)
+    versions = adapters.write(bench.folder, bench.out / "cold", [Shape(change=LOUD)] * count, seed=1000)
     say(f"{count} adapters written")
     prompt = bench.texts.window(12)
     calls = [Call(tokens=prompt, new_tokens=_NEW_TOKENS, adapter=n % count) for n in range(requests)]

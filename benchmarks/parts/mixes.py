@@ -21,24 +21,27 @@ from assistant.types import AdapterVersion
 from benchmarks.figures import Figure
 from benchmarks.parts.bench import Bench, free, say
 from benchmarks.sides import adapters
-from benchmarks.sides.adapters import ALL_LINEAR, ATTENTION, Shape
+from benchmarks.sides.adapters import ALL_LINEAR, ATTENTION, LOUD, Shape
 from benchmarks.sides.base import Call
 from benchmarks.sides.ours import Ours, Outcome
 from benchmarks.sides.with_peft import OneByOne, Reference
 from benchmarks.sides.workload import contexts
 
 TIE = 1e-4
-_SHAPES = (
-    Shape(rank=4),
-    Shape(rank=8),
-    Shape(rank=16),
-    Shape(rank=16, targets=ATTENTION),
-    Shape(rank=8, targets=("q_proj", "v_proj")),
-    Shape(rank=4, targets=("gate_proj", "up_proj", "down_proj")),
-    Shape(rank=8, targets=ATTENTION, rslora=True),
-    Shape(rank=16, rslora=True),
-    Shape(rank=4, targets=("o_proj", "down_proj")),
-    Shape(rank=16, targets=ALL_LINEAR),
+_SHAPES = tuple(
+    Shape(rank=rank, targets=targets, rslora=rslora, change=LOUD)
+    for rank, targets, rslora in (
+        (4, ALL_LINEAR, False),
+        (8, ALL_LINEAR, False),
+        (16, ALL_LINEAR, False),
+        (16, ATTENTION, False),
+        (8, ("q_proj", "v_proj"), False),
+        (4, ("gate_proj", "up_proj", "down_proj"), False),
+        (8, ATTENTION, True),
+        (16, ALL_LINEAR, True),
+        (4, ("o_proj", "down_proj"), False),
+        (16, ALL_LINEAR, False),
+    )
 )
 _RESIDENT, _UNDER_WAY = 4, 3
 _LONGEST_S = 0.4

@@ -1,7 +1,7 @@
 """Random adapters as PEFT writes them, with this project's manifest beside: what training would leave.
 
-It owns their shapes and their size of change: large enough that every adapter speaks differently, small
-enough that text stays text. It refuses to train.
+It owns their shapes and how loud they are: a trained adapter's change of the weights, or so much that no
+two of them say the same, for checks that an output is its own adapter's. It refuses to train.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from assistant.types import AdapterVersion
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 ALL_LINEAR = (*ATTENTION, "gate_proj", "up_proj", "down_proj")
-_CHANGE = 0.05
+LOUD = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Rank, targets and scaling of an adapter."""
+    """Rank, targets and scaling of an adapter, and the standard deviation of its B's weights."""
 
     rank: int = 16
     targets: tuple[str, ...] = ALL_LINEAR
     rslora: bool = False
+    change: float = 0.05
 
 
 def write(model: Path, out: Path, shapes: Sequence[Shape], *, seed: int = 0) -> list[AdapterVersion]:
@@ -80,7 +81,7 @@ def _weights(
             if module.split(".")[1] in shape.targets:
                 name = f"base_model.model.model.layers.{layer}.{module}"
                 down = torch.randn(shape.rank, entering, generator=chance) * (3 * entering) ** -0.5
-                up = torch.randn(leaving, shape.rank, generator=chance) * _CHANGE
+                up = torch.randn(leaving, shape.rank, generator=chance) * shape.change
                 yield f"{name}.lora_A.weight", down.bfloat16()
                 yield f"{name}.lora_B.weight", up.bfloat16()
 
