@@ -85,7 +85,7 @@ class FairQueues(Generic[Item]):
     Args:
         length: items that may wait in one queue.
         max_wait_s: predicted wait from which on a queue takes no more; None: its length alone decides.
-            One waiting item is always taken.
+            A department of which nothing waits or runs is always taken one of.
         weights: shares of departments that are not 1.
         patience: items that may start before one whose turn it is but that does not fit.
         clock: monotonic seconds.
@@ -118,10 +118,9 @@ class FairQueues(Generic[Item]):
             Overloaded: the queue is at its length, or the wait it predicts is too long.
         """
         assert cost > 0, "an item costs at least one token"
+        self._refuse_if_full(queue, cost)
         waiting = self._queues.get(queue)
-        if waiting is not None:
-            self._refuse_if_full(queue, waiting)
-        else:
+        if waiting is None:
             credit = self._credits.pop(queue, None)
             given = credit.tokens if credit else 0.0
             waiting = self._queues[queue] = _Queue(weight=self._weight(queue), deficit=given)
@@ -173,18 +172,20 @@ class FairQueues(Generic[Item]):
                     return True
         return False
 
-    def wait_s(self, queue: str) -> float | None:
+    def wait_s(self, queue: str, cost: int = 0) -> float | None:
         """Predict how long an item pushed now would wait, in seconds; None: nothing was measured yet.
 
-        What waits before it, over the queue's share of the speed: the departments with waiting or running
-        requests share it by weight.
+        Its cost and those that wait before it, less what the queue was given already, over the queue's
+        share of the speed: all of it is paid before the item starts. Departments with waiting or running
+        requests share the speed by weight. Where nothing waits at all, or nothing of this department
+        waits or runs, none is expected.
         """
-        if queue not in self._queues:
+        if not self._queues or not (queue in self._queues or self._running[queue]):
             return 0.0
         active = self._queues.keys() | self._running.keys()
         share = self._weight(queue) / sum(self._weight(name) for name in active)
         speed = self._speed.tokens_per_s
-        return None if speed is None else self._queues[queue].cost / (speed * share)
+        return None if speed is None else max(0.0, self._owed(queue) + cost) / (speed * share)
 
     @property
     def waiting(self) -> dict[str, int]:
@@ -201,17 +202,25 @@ class FairQueues(Generic[Item]):
     def _weight(self, queue: str) -> float:
         return self._weights.get(queue, 1.0)
 
-    def _refuse_if_full(self, name: str, queue: _Queue[Item]) -> None:
-        count, wait_s = len(queue.items), self.wait_s(name)
+    def _owed(self, queue: str) -> float:
+        """Tokens that a queue must still be given until all that waits in it has started."""
+        if queue in self._queues:
+            return self._queues[queue].cost - self._queues[queue].deficit
+        return -self._credits[queue].tokens if queue in self._credits else 0.0
+
+    def _refuse_if_full(self, name: str, cost: int) -> None:
+        count, wait_s = self.waiting.get(name, 0), self.wait_s(name, cost)
         too_long = self._max_wait_s is not None and wait_s is not None and wait_s > self._max_wait_s
         if count < self._length and not too_long:
             return
         until_s = 0.0
         if wait_s is not None:  # until the wait is short enough, or half the queue is gone
             until_s = wait_s - self._max_wait_s if too_long and self._max_wait_s else wait_s / 2
+        who = name or "no department"
         raise Overloaded(
-            f"{count} questions of {name or 'no department'} are waiting already"
-            + (f", about {wait_s:.0f} s long." if too_long else "."),
+            f"A question of {who} would wait about {wait_s:.0f} s now."
+            if too_long
+            else f"{count} questions of {who} are waiting already.",
             retry_after_s=round(max(1.0, until_s), 1),
             remedy="Retry later.",
         )

@@ -328,7 +328,8 @@ def test_the_wait_is_predicted_from_the_speed_and_the_share():
     push(subject, "legal", 50)  # two share the speed now
     assert subject.wait_s("hr") == pytest.approx(6.0)
     assert subject.wait_s("legal") == pytest.approx(1.0)
-    assert subject.wait_s("engineering") == 0.0
+    assert subject.wait_s("legal", 100) == pytest.approx(3.0)  # it is paid for too before it starts
+    assert subject.wait_s("engineering", 100) == 0.0
 
 
 def test_a_department_that_runs_shares_the_speed_though_nothing_of_it_waits():
@@ -348,6 +349,21 @@ def test_the_wait_is_bounded_if_asked_and_one_may_always_wait():
     assert caught.value.retry_after_s == pytest.approx(13.0)
     push(subject, "engineering", 10)
     push(subject, "engineering", 10)
+
+
+def test_a_department_that_had_its_turn_is_not_expected_at_once_though_nothing_of_it_waits():
+    subject, _ = at_speed(100, max_wait_s=1.5)
+    assert subject.wait_s("hr", 100) == 0.0  # nobody waits at all
+    push(subject, "legal", 100)
+    with pytest.raises(Overloaded, match="A question of hr would wait about 2 s now") as caught:
+        push(subject, "hr", 100)
+    assert caught.value.retry_after_s >= 1
+    push(subject, "engineering", 100)  # nothing of it runs: always taken
+    for _ in range(2):
+        subject.next(anything)
+    push(subject, "legal", 100)  # meanwhile hr was given 20, twice what its last one cost
+    assert subject.wait_s("hr", 100) == pytest.approx(2.4)
+    push(subject, "hr", 20)
 
 
 def test_the_length_holds_beside_the_wait_and_tells_when_half_is_gone():
