@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm, silu
+from torch.nn.functional import layer_norm, rms_norm, silu
 
 from assistant.engine.attention import Pass, attend
 from assistant.engine.mixed import Active, MixedLinear
@@ -65,8 +65,8 @@ class FusedLayer(nn.Module):
         attention, mlp = layer.self_attn, layer.mlp
         self._number, self._last, self._active = number, last, active
         self._head_dim, self._scale = int(attention.head_dim), float(attention.scaling)
-        self._norms = [getattr(layer, name) for name in _NORMS]
-        self._head_norms = [getattr(attention, n) for n in _HEAD_NORMS if hasattr(attention, n)]
+        self._norms = [_Norm(getattr(layer, name)) for name in _NORMS]
+        self._head_norms = [_Norm(getattr(attention, n)) for n in _HEAD_NORMS if hasattr(attention, n)]
         self.qkv, self.o, self.gate_up, self.down = (
             MixedLinear(product_of([getattr(home, name) for name in names], packed=packed), active, slots)
             for home, names in (
@@ -92,23 +92,23 @@ class FusedLayer(nn.Module):
     ) -> Tensor:
         """Return [1, rows, hidden]; of the last layer, the rows that get logits."""
         x, reads = hidden_states[0], now.reads
-        query = self._remember(_norm(self._norms[0], x), position_embeddings, now)
+        query = self._remember(self._norms[0](x), position_embeddings, now)
         if self._last:
             x, query, reads = x[now.plan.keep], query[now.plan.keep], now.last
             self._active.mix = reads.view.mix
         seen = attend(query, self._number, reads, self._scale).flatten(1)
         x = self.o.run(seen, added=x)
-        gate, up = self.gate_up.run(_norm(self._norms[1], x)).chunk(2, dim=1)
+        gate, up = self.gate_up.run(self._norms[1](x)).chunk(2, dim=1)
         return self.down.run(silu(gate).mul_(up), added=x)[None]
 
     def _remember(self, x: Tensor, rotation: tuple[Tensor, Tensor], now: Pass) -> Tensor:
         """Write keys and values of `x` [rows, hidden]; return the queries [rows, heads, head_dim]."""
-        heads = self.qkv.run(x).view(len(x), -1, self._head_dim)
-        turned, values = torch.split(heads, [self._query + self._keys, self._keys], dim=1)
+        heads = self.qkv.run(x).view(x.shape[0], -1, self._head_dim)
+        turned, values = heads.split_with_sizes([self._query + self._keys, self._keys], 1)
         if self._head_norms:
-            parts = torch.split(turned, [self._query, self._keys], dim=1)
-            turned = torch.cat([_norm(n, part) for n, part in zip(self._head_norms, parts, strict=True)], 1)
-        query, keys = torch.split(rotate(turned, rotation), [self._query, self._keys], dim=1)
+            parts = turned.split_with_sizes([self._query, self._keys], 1)
+            turned = torch.cat([norm(part) for norm, part in zip(self._head_norms, parts, strict=True)], 1)
+        query, keys = rotate(turned, rotation).split_with_sizes([self._query, self._keys], 1)
         now.write(self._number, keys, values)
         return query
 
@@ -130,9 +130,21 @@ class Rotation(nn.Module):
 def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Turn `x` [rows, heads, head_dim] by its position (Su et al. 2021), halves apart as in Llama."""
     cos, sin = rotation
-    left, right = x.chunk(2, dim=2)
-    return torch.addcmul(x * cos, torch.cat((right, left), dim=2), sin)
+    return torch.addcmul(x * cos, x.roll(x.shape[2] // 2, 2), sin)
 
 
-def _norm(part: nn.Module, x: Tensor) -> Tensor:
-    return rms_norm(x, x.shape[-1:], part.weight, float(part.variance_epsilon))  # type: ignore[arg-type]
+class _Norm:
+    """Root mean square norm over the last dimension (Zhang & Sennrich 2019)."""
+
+    def __init__(self, part: Any) -> None:  # noqa: ANN401 - transformers is untyped
+        self._weight, self._epsilon = part.weight.detach(), float(part.variance_epsilon)
+        self._mirrored = torch.cat((self._weight, self._weight))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        size = x.shape[-1]
+        if x.shape[0] > 1:
+            return rms_norm(x, (size,), self._weight, self._epsilon)
+        # The norm of x beside -x has mean 0, so the usual layer norm gives the same in a third of the
+        # kernels: among products whose weights flush the caches, each kernel of one row costs as much.
+        both = torch.cat((x, x.neg()), -1)
+        return layer_norm(both, (2 * size,), self._mirrored, None, self._epsilon)[..., :size]

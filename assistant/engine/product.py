@@ -52,7 +52,7 @@ class Product:
         if not self._packed:
             result = torch.nn.functional.linear(x, self._weight, self._bias)
             return result if added is None else result.add_(added)
-        if not len(x):
+        if not x.shape[0]:
             return x.new_empty(0, sum(self.outs))
         run = torch.ops.mkldnn._linear_pointwise
         packed: Tensor = (
