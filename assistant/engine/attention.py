@@ -45,7 +45,7 @@ class Pass:
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Remember keys and values [rows, heads, head_dim] of a layer."""
         for arena, new in ((self.cache.keys[layer], keys), (self.cache.values[layer], values)):
-            arena.index_copy_(0, self.plan.writes, new.to(arena.dtype))
+            arena.index_copy_(0, self.plan.writes, _as(arena.dtype, new))
 
 
 def attend(query: Tensor, layer: int, reads: Reads, scale: float) -> Tensor:
@@ -63,7 +63,7 @@ def attend(query: Tensor, layer: int, reads: Reads, scale: float) -> Tensor:
 
 def _decode(query: Tensor, layer: int, run: Run, read: _Read, scale: float) -> Tensor:
     """Rows of a run, in the order of its targets. Places that are no row's own hold old numbers, hidden."""
-    keys, values = read.keys[layer].to(query.dtype), read.values[layer].to(query.dtype)
+    keys, values = _as(query.dtype, read.keys[layer]), _as(query.dtype, read.values[layer])
     rows = query[: keys.shape[0]] if run.rows is None else query.index_select(0, run.rows)
     rows = rows.view(keys.shape[0], keys.shape[1], -1, query.shape[2])
     result = scaled_dot_product_attention(rows, keys, values, attn_mask=run.mask, scale=scale)
@@ -72,7 +72,7 @@ def _decode(query: Tensor, layer: int, run: Run, read: _Read, scale: float) -> T
 
 
 def _prefill(query: Tensor, layer: int, segment: Segment, read: _Read, scale: float) -> Tensor:
-    keys, values = read.keys[layer].to(query.dtype), read.values[layer].to(query.dtype)
+    keys, values = _as(query.dtype, read.keys[layer]), _as(query.dtype, read.values[layer])
     rows = query[segment.first : segment.last]
     heads, groups = keys.shape[:2]
     split = rows.view(len(rows), heads, groups, -1).permute(1, 2, 0, 3)
@@ -80,6 +80,10 @@ def _prefill(query: Tensor, layer: int, segment: Segment, read: _Read, scale: fl
         split, keys, values, attn_mask=segment.mask, is_causal=segment.causal, scale=scale
     )
     return result.permute(2, 0, 1, 3).reshape(rows.shape)
+
+
+def _as(dtype: torch.dtype, part: Tensor) -> Tensor:
+    return part if part.dtype == dtype else part.to(dtype)
 
 
 def _run(run: Run, cache: KeyValues) -> _Read:

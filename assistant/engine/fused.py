@@ -91,7 +91,7 @@ class FusedLayer(nn.Module):
         self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], now: Pass, **unused: object
     ) -> Tensor:
         """Return [1, rows, hidden]; of the last layer, the rows that get logits."""
-        x, reads = hidden_states[0], now.reads
+        x, reads = hidden_states.squeeze(0), now.reads
         query = self._remember(self._norms[0](x), position_embeddings, now)
         if self._last:
             x, query, reads = x[now.plan.keep], query[now.plan.keep], now.last
@@ -99,7 +99,7 @@ class FusedLayer(nn.Module):
         seen = attend(query, self._number, reads, self._scale).flatten(1)
         x = self.o.run(seen, added=x)
         gate, up = self.gate_up.run(self._norms[1](x)).chunk(2, dim=1)
-        return self.down.run(silu(gate).mul_(up), added=x)[None]
+        return self.down.run(silu(gate).mul_(up), added=x).unsqueeze(0)
 
     def _remember(self, x: Tensor, rotation: tuple[Tensor, Tensor], now: Pass) -> Tensor:
         """Write keys and values of `x` [rows, hidden]; return the queries [rows, heads, head_dim]."""
@@ -139,12 +139,13 @@ class _Norm:
     def __init__(self, part: Any) -> None:  # noqa: ANN401 - transformers is untyped
         self._weight, self._epsilon = part.weight.detach(), float(part.variance_epsilon)
         self._mirrored = torch.cat((self._weight, self._weight))
+        self._signs = self._weight.new_tensor([[1.0], [-1.0]])
 
     def __call__(self, x: Tensor) -> Tensor:
         size = x.shape[-1]
-        if x.shape[0] > 1:
+        if x.shape[0] != 1 or x.dim() > 2:
             return rms_norm(x, (size,), self._weight, self._epsilon)
         # The norm of x beside -x has mean 0, so the usual layer norm gives the same in a third of the
         # kernels: among products whose weights flush the caches, each kernel of one row costs as much.
-        both = torch.cat((x, x.neg()), -1)
-        return layer_norm(both, (2 * size,), self._mirrored, None, self._epsilon)[..., :size]
+        both = (self._signs * x).view(1, -1)
+        return layer_norm(both, (2 * size,), self._mirrored, None, self._epsilon).narrow(1, 0, size)
