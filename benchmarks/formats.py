@@ -1,0 +1,79 @@
+"""The same text in four formats must be the same words; no page may lose words; citations must be exact.
+
+The organisation's handbook in `handbooks/opengov_hr` is read as Markdown, HTML, Word and PDF, and word
+sequences are compared with Markdown's; the PDFs of `departments` are compared with their pages' plain text.
+`--quick` leaves out the largest of these.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from assistant.extraction.extract import Extracted, Extractor
+from benchmarks.figures import Figure, Options
+
+_WORD = re.compile(r"\w+")
+_LINK = re.compile(r" \(https?://[^\s()]*\)")  # Markdown and HTML keep a link's target, the others have none
+_FORMATS = {"html": "html", "docx": "docx", "pdf": "pdf"}
+_LARGE_BYTES = 3 << 20
+
+
+def run(options: Options) -> Iterator[Figure]:
+    """Yield agreement between formats, words kept of PDF pages, exactness and speed."""
+    handbook = options.data / "handbooks" / "opengov_hr"
+    if not handbook.is_dir():
+        yield Figure(figure="formats", value=None, unit="share", skipped=f"{handbook} is not there")
+        return
+    with Extractor() as extractor:
+        yield from _agreement(extractor, handbook)
+        yield from _kept(extractor, options)
+
+
+def _agreement(extractor: Extractor, handbook: Path) -> Iterator[Figure]:
+    found: dict[str, list[float]] = {}
+    for source in sorted((handbook / "markdown").glob("*.md")):
+        wanted = _words(_read(extractor, source))
+        for folder, suffix in _FORMATS.items():
+            words = _words(_read(extractor, handbook / folder / f"{source.stem}.{suffix}"))
+            match = difflib.SequenceMatcher(None, wanted, words, autojunk=False)
+            found.setdefault(suffix, []).append(match.ratio())
+    for suffix, shares in found.items():
+        share = round(min(shares), 4)
+        yield Figure(figure=f"words in sequence, {suffix} as md", value=share, unit="share", at_least=0.99)
+
+
+def _kept(extractor: Extractor, options: Options) -> Iterator[Figure]:
+    from kreuzberg import ExtractionConfig, extract_bytes_sync
+
+    config = ExtractionConfig(use_cache=False, disable_ocr=True)
+    wrong, pages, took_s, lowest = 0, 0, 0.0, 1.0
+    for file in sorted((options.data / "departments").glob("*/*.pdf")):
+        if options.quick and file.stat().st_size > _LARGE_BYTES:
+            continue
+        began = time.perf_counter()
+        extracted = _read(extractor, file)
+        took_s += time.perf_counter() - began
+        plain = Counter(
+            _WORD.findall(extract_bytes_sync(file.read_bytes(), "application/pdf", config).content)
+        )
+        missing = (plain - Counter(_WORD.findall(extracted.text))).total()
+        lowest = min(lowest, 1 - missing / plain.total())
+        pages += len(extracted.pages)
+        wrong += sum(not extracted.text[b.start : b.end].strip() for b in extracted.blocks)
+    figure = "words kept of a PDF's plain text, the worst"
+    yield Figure(figure=figure, value=round(lowest, 4), unit="share", at_least=0.95)
+    yield Figure(figure="blocks without text", value=wrong, unit="blocks", at_most=0)
+    yield Figure(figure="PDF pages read in one process", value=round(pages / took_s, 1), unit="pages/s")
+
+
+def _read(extractor: Extractor, file: Path) -> Extracted:
+    return extractor.extract(file.read_bytes(), file.name)
+
+
+def _words(extracted: Extracted) -> list[str]:
+    return _WORD.findall(_LINK.sub("", extracted.text).lower())
