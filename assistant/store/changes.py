@@ -8,13 +8,14 @@ without a limit.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, Select, delete, select, update
 
-from assistant.errors import StoreError
-from assistant.store.records import Changes, IndexedChunk, title_path
-from assistant.store.rows import INDEXED
+from assistant.errors import IndexDamaged, StoreError
+from assistant.store.records import Changes, IndexedChunk, VectorChanges, title_path
+from assistant.store.rows import INDEXED, INDEXED_VECTORS
 from assistant.store.schema import change_counter, chunks, documents, removals
 
 
@@ -40,16 +41,19 @@ def take(connection: Connection, count: int) -> int:
     return int(connection.execute(query).scalar_one()) - count + 1
 
 
+def prune(connection: Connection, keep: int) -> int:
+    """Forget all but the latest `keep` removals and note up to which; return how many went."""
+    last = select(removals.c.change).order_by(removals.c.change.desc()).offset(keep).limit(1)
+    number = connection.execute(last).scalar_one_or_none()
+    if number is None:
+        return 0
+    connection.execute(update(change_counter).values(pruned=number))
+    return connection.execute(delete(removals).where(removals.c.change <= number)).rowcount
+
+
 def read(connection: Connection, after: int, embedder: str, limit: int) -> Changes:
     """Return at most `limit` changes numbered above `after`; see `Documents.changes`."""
-    upserts = INDEXED.where(chunks.c.change > after, documents.c.embedder == embedder)
-    removed = select(removals.c.change, removals.c.chunk_id).where(removals.c.change > after)
-    latest = number(connection)
-    new = connection.execute(upserts.order_by(chunks.c.change).limit(limit)).all()
-    gone = connection.execute(removed.order_by(removals.c.change).limit(limit)).all()
-    numbers = sorted([row.change for row in new] + [row.change for row in gone])
-    if len(numbers) > limit or limit in (len(new), len(gone)):
-        latest = numbers[limit - 1]
+    latest, new, gone = _page(connection, INDEXED, after, embedder, limit)
     return Changes(
         number=latest,
         upserted=tuple(
@@ -61,7 +65,44 @@ def read(connection: Connection, after: int, embedder: str, limit: int) -> Chang
                 vector=np.frombuffer(row.vector, dtype=np.float16),
             )
             for row in new
-            if row.change <= latest
         ),
-        removed=tuple(row.chunk_id for row in gone if row.change <= latest),
+        removed=tuple(gone),
+    )
+
+
+def read_vectors(connection: Connection, after: int, embedder: str, limit: int) -> VectorChanges:
+    """Return at most `limit` changes numbered above `after`; see `Documents.vectors`."""
+    latest, new, gone = _page(connection, INDEXED_VECTORS, after, embedder, limit)
+    ids, _, vectors, class_ids = zip(*new, strict=True) if new else ((), (), (), ())
+    return VectorChanges(
+        number=latest,
+        ids=np.array(ids, dtype=np.int64),
+        class_ids=np.array(class_ids, dtype=np.int64),
+        vectors=np.frombuffer(b"".join(vectors), dtype=np.float16).reshape(len(ids), -1 if ids else 0),
+        removed=np.array(gone, dtype=np.int64),
+    )
+
+
+def _page(
+    connection: Connection, columns: Select[tuple[Any, ...]], after: int, embedder: str, limit: int
+) -> tuple[int, list[Row[*tuple[Any, ...]]], list[int]]:
+    """Return up to which number a page of changes goes, the chunks in it and the ids of removed ones."""
+    pruned = connection.execute(select(change_counter.c.pruned)).scalar_one_or_none() or 0
+    if 0 < after < pruned:
+        raise IndexDamaged(
+            f"An index is at change {after}, and removals up to {pruned} were pruned.",
+            remedy="It is built anew from the database.",
+        )
+    upserts = columns.where(chunks.c.change > after, documents.c.embedder == embedder)
+    removed = select(removals.c.change, removals.c.chunk_id).where(removals.c.change > after)
+    latest = number(connection)
+    new = connection.execute(upserts.order_by(chunks.c.change).limit(limit)).all()
+    gone = connection.execute(removed.order_by(removals.c.change).limit(limit)).all()
+    numbers = sorted([row.change for row in new] + [row.change for row in gone])
+    if len(numbers) > limit or limit in (len(new), len(gone)):
+        latest = numbers[limit - 1]
+    return (
+        latest,
+        [row for row in new if row.change <= latest],
+        [row.chunk_id for row in gone if row.change <= latest],
     )

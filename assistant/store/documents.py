@@ -1,43 +1,40 @@
 """Documents, chunks and vectors in SQL: the truth that every index follows.
 
 It owns the transactions that put, relabel and remove a document, each of them whole or not at all, and
-the numbered changes from which indexes catch up. It refuses to judge who may read what: callers hand in
-the ids they may see, and `chunks` tells which of them are still alive.
+the numbered changes from which indexes catch up. It refuses to judge who may read what: whoever reads for
+a person does so through `readable`, with the classes that person may read. `get`, `find`, `list` and
+`text` look past access: they are for ingest and for the operator of the machine.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import delete, func, select, update
 
-from assistant.errors import StoreError, Unknown
-from assistant.store import changes
+from assistant.errors import StoreError
+from assistant.store import changes, classes, writing
 from assistant.store.database import Database
-from assistant.store.records import Changes, IndexedChunk, NewChunk, NewDocument, Stored, Vectors
-from assistant.store.rows import (
-    CHUNKS,
-    CLASSES,
-    DOCUMENTS,
-    to_access_class,
-    to_chunk,
-    to_document,
+from assistant.store.readable import Readable
+from assistant.store.records import (
+    Changes,
+    IndexedChunk,
+    NewChunk,
+    NewDocument,
+    Removed,
+    Stored,
+    VectorChanges,
+    Vectors,
 )
-from assistant.store.schema import access_classes, chunks, documents, removals
-from assistant.types import AccessClass, Chunk, Document, Labels
+from assistant.store.rows import DOCUMENTS, to_document
+from assistant.store.schema import access_classes, documents
+from assistant.store.writing import document_id
+from assistant.types import AccessClass, Document, Labels
 
 __all__ = ["Changes", "Documents", "IndexedChunk", "NewChunk", "NewDocument", "Stored", "document_id"]
 
-_IDS_PER_QUERY = 10_000
-
-
-def document_id(source: str, uri: str) -> str:
-    """Return the id of the document at `uri` of `source`, the same for all its versions."""
-    return hashlib.sha256(f"{source}\0{uri}".encode()).hexdigest()[:16]
+REMOVALS_KEPT = 100_000
 
 
 class Documents:
@@ -69,30 +66,15 @@ class Documents:
                 "or with values that are no numbers.",
                 remedy="Check the embedder with `assistant doctor`.",
             )
-        identity = document_id(document.source, document.uri)
         with self._database.write() as connection:
             first = changes.take(connection, len(new_chunks))
-            _remove_chunks(connection, identity)
-            class_id = _class_id(connection, document.labels)
-            _write_document(connection, identity, document, class_id, embedder)
-            rows = [
-                {
-                    "document_id": identity,
-                    "ordinal": chunk.ordinal,
-                    "text": chunk.text,
-                    "start": chunk.start,
-                    "end": chunk.end,
-                    "page": chunk.page,
-                    "headings": json.dumps(chunk.headings, ensure_ascii=False),
-                    "vector": vector.tobytes(),
-                    "change": first + position,
-                }
-                for position, (chunk, vector) in enumerate(
-                    zip(new_chunks, vectors.astype(np.float16), strict=True)
-                )
-            ]
-            if rows:
-                connection.execute(insert(chunks), rows)
+            identity = writing.identity(connection, document.source, document.uri)
+            writing.remove_chunks(connection, identity)
+            before = classes.of(connection, identity)
+            class_id = classes.numbered(connection, document.labels)
+            writing.write_document(connection, identity, document, class_id, embedder)
+            classes.drop_unused(connection, before)
+            writing.add_chunks(connection, identity, new_chunks, vectors, first)
             return to_document(connection.execute(DOCUMENTS.where(documents.c.id == identity)).one())
 
     def relabel(self, document_id: str, labels: Labels) -> None:
@@ -103,20 +85,32 @@ class Documents:
         """
         with self._database.write() as connection:
             changes.take(connection, 0)  # the lock, before anything is read
-            own = select(chunks.c.id).where(chunks.c.document_id == document_id).order_by(chunks.c.id)
-            ids = connection.execute(own).scalars().all()
-            first = changes.take(connection, len(ids))
-            changed = connection.execute(
-                update(documents)
-                .where(documents.c.id == document_id)
-                .values(class_id=_class_id(connection, labels))
-            )
-            if not changed.rowcount:
-                raise _unknown(document_id)
-            for position, chunk_id in enumerate(ids):
-                connection.execute(
-                    update(chunks).where(chunks.c.id == chunk_id).values(change=first + position)
+            writing.relabel(connection, document_id, labels)
+
+    def rename(self, document_id: str, uri: str, *, fingerprint: str, labels: Labels, title: str) -> Document:
+        """Move a document to another place of its source; its id, text, chunks and vectors stay.
+
+        Whoever renames hands in the labels of the new place, and the title it has there: one that is not
+        the old title is found by its words at once, and by its meaning when the document is next embedded.
+
+        Raises:
+            Unknown: no such document.
+            StoreError: another document is at that place.
+        """
+        with self._database.write() as connection:
+            changes.take(connection, 0)
+            old = connection.execute(DOCUMENTS.where(documents.c.id == document_id)).one_or_none()
+            if old is None:
+                raise writing.unknown(document_id)
+            there = writing.at(connection, old.source, uri)
+            if there not in (None, document_id):
+                raise StoreError(
+                    f"{old.uri} cannot be renamed to {uri}: a document is there.", remedy="Remove that first."
                 )
+            values = {"uri": uri, "fingerprint": fingerprint, "title": title}
+            connection.execute(update(documents).where(documents.c.id == document_id).values(values))
+            writing.relabel(connection, document_id, labels)
+            return to_document(connection.execute(DOCUMENTS.where(documents.c.id == document_id)).one())
 
     def touch(self, document_id: str, fingerprint: str) -> None:
         """Remember a new fingerprint for content that did not change.
@@ -129,20 +123,44 @@ class Documents:
                 update(documents).where(documents.c.id == document_id).values(fingerprint=fingerprint)
             )
             if not changed.rowcount:
-                raise _unknown(document_id)
+                raise writing.unknown(document_id)
 
-    def remove(self, document_id: str) -> int:
-        """Delete a document with its chunks and vectors, and return the number of chunks.
+    def remove(self, document_id: str) -> Removed:
+        """Delete a document with its chunks and vectors, and say what went.
 
         Raises:
             Unknown: no such document.
         """
         with self._database.write() as connection:
             changes.take(connection, 0)
-            removed = _remove_chunks(connection, document_id)
-            if not connection.execute(delete(documents).where(documents.c.id == document_id)).rowcount:
-                raise _unknown(document_id)
-            return removed
+            row = connection.execute(DOCUMENTS.where(documents.c.id == document_id)).one_or_none()
+            if row is None:
+                raise writing.unknown(document_id)
+            removed = writing.remove_chunks(connection, document_id)
+            connection.execute(delete(documents).where(documents.c.id == document_id))
+            classes.drop_unused(connection, row.class_id)
+            return Removed(document=to_document(row), chunks=removed, number=changes.number(connection))
+
+    def prune(self, keep: int = REMOVALS_KEPT) -> int:
+        """Forget all but the latest `keep` removals, and return how many went.
+
+        An index that had not followed so far is told so by `changes`, and built anew.
+        """
+        with self._database.write() as connection:
+            changes.take(connection, 0)
+            return changes.prune(connection, keep)
+
+    def readable(self, permitted: frozenset[int]) -> Readable:
+        """Return what a person may read, who may read these access classes: the only way to chunks by id.
+
+        Args:
+            permitted: as `Permissions.permitted` decides it.
+        """
+        return Readable(self._database, permitted)
+
+    def unrestricted(self) -> Readable:
+        """Return what the operator of this machine may read: everything. Nobody is asked about access."""
+        return self.readable(self.class_ids())
 
     def stored(self, source: str) -> dict[str, Stored]:
         """Return what is stored of a source, by uri."""
@@ -154,6 +172,7 @@ class Documents:
             access_classes.c.digest.label("labels_digest"),
             documents.c.embedder,
             documents.c.recipe,
+            documents.c.size_bytes,
         )
         query = select(*columns).join(access_classes).where(documents.c.source == source)
         with self._database.read() as connection:
@@ -168,7 +187,15 @@ class Documents:
 
     def find(self, source: str, uri: str) -> Document | None:
         """Return a living document by its place."""
-        return self.get(document_id(source, uri))
+        query = DOCUMENTS.where(documents.c.source == source, documents.c.uri == uri)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return to_document(row) if row else None
+
+    def count(self) -> int:
+        """Return the number of living documents."""
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(documents)).scalar_one())
 
     def list(self, source: str | None = None) -> tuple[Document, ...]:
         """Return the living documents, of one source or of all, in order of source and uri."""
@@ -188,25 +215,26 @@ class Documents:
         with self._database.read() as connection:
             found = connection.execute(query).scalar_one_or_none()
         if found is None:
-            raise _unknown(document_id)
+            raise writing.unknown(document_id)
         return str(found)
 
-    def classes(self) -> tuple[AccessClass, ...]:
-        """Return the access classes that living documents have."""
-        living = select(documents.c.class_id)
-        query = CLASSES.where(access_classes.c.id.in_(living)).order_by(access_classes.c.id)
-        with self._database.read() as connection:
-            return tuple(to_access_class(row) for row in connection.execute(query))
+    def classes(self, above: int = 0) -> tuple[AccessClass, ...]:
+        """Return the access classes that living documents have, those numbered above `above`, in order.
 
-    def chunks(self, ids: Sequence[int]) -> dict[int, tuple[Chunk, Document]]:
-        """Return those of the chunks that are alive, with their documents: the check after a search."""
-        found: dict[int, tuple[Chunk, Document]] = {}
+        A class never changes, and a new one gets a higher number than all before it.
+        """
         with self._database.read() as connection:
-            for start in range(0, len(ids), _IDS_PER_QUERY):
-                some = [int(number) for number in ids[start : start + _IDS_PER_QUERY]]
-                for row in connection.execute(CHUNKS.where(chunks.c.id.in_(some))):
-                    found[row.chunk_id] = (to_chunk(row), to_document(row))
-        return found
+            return classes.above(connection, above)
+
+    def class_ids(self) -> frozenset[int]:
+        """Return the ids of `classes`."""
+        with self._database.read() as connection:
+            return classes.ids(connection)
+
+    def class_changes(self) -> int:
+        """Return how often an access class came or went; it costs one read of one row."""
+        with self._database.read() as connection:
+            return classes.changes(connection)
 
     def change_number(self) -> int:
         """Return the number of the latest change; it moves with every put, relabel and remove."""
@@ -218,63 +246,18 @@ class Documents:
 
         Chunks whose vectors another embedder made are left out. Start again from `number` of the result
         until it equals `after`.
+
+        Raises:
+            IndexDamaged: removals after that number were pruned; begin anew from 0.
         """
         with self._database.read() as connection:
             return changes.read(connection, after, embedder, limit)
 
+    def vectors(self, after: int, embedder: str, limit: int = 20_000) -> VectorChanges:
+        """Return changes as `changes` does, with vectors and without texts.
 
-def _unknown(document_id: str) -> Unknown:
-    return Unknown(f"There is no document {document_id}.", remedy="List them with `assistant documents`.")
-
-
-def _remove_chunks(connection: Connection, document_id: str) -> int:
-    ids = connection.execute(select(chunks.c.id).where(chunks.c.document_id == document_id)).scalars().all()
-    if ids:
-        first = changes.take(connection, len(ids))
-        rows = [{"chunk_id": number, "change": first + position} for position, number in enumerate(ids)]
-        connection.execute(insert(removals), rows)
-        connection.execute(delete(chunks).where(chunks.c.document_id == document_id))
-    return len(ids)
-
-
-def _class_id(connection: Connection, labels: Labels) -> int:
-    """Return the number of the labels' class, made when it is new; writers hold the change counter."""
-    query = select(access_classes.c.id).where(access_classes.c.digest == labels.digest)
-    known = connection.execute(query).scalar_one_or_none()
-    if known is not None:
-        return int(known)
-    values = {
-        "digest": labels.digest,
-        "source": labels.source,
-        "principals": json.dumps(sorted(labels.principals), ensure_ascii=False),
-        "department": labels.department,
-        "classification": labels.classification,
-        "residency": labels.residency,
-    }
-    made = connection.execute(insert(access_classes).values(values).returning(access_classes.c.id))
-    return int(made.scalar_one())
-
-
-def _write_document(
-    connection: Connection, identity: str, document: NewDocument, class_id: int, embedder: str
-) -> None:
-    values = {
-        "source": document.source,
-        "uri": document.uri,
-        "title": document.title,
-        "media_type": document.media_type,
-        "content_digest": document.content_digest,
-        "fingerprint": document.fingerprint,
-        "size_bytes": document.size_bytes,
-        "class_id": class_id,
-        "dated": document.dated,
-        "supersedes": document.supersedes,
-        "language": document.language,
-        "embedder": embedder,
-        "recipe": document.recipe,
-        "ingested_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "text": document.text,
-    }
-    changed = connection.execute(update(documents).where(documents.c.id == identity).values(values))
-    if not changed.rowcount:
-        connection.execute(insert(documents).values(id=identity, **values))
+        Raises:
+            IndexDamaged: removals after that number were pruned; begin anew from 0.
+        """
+        with self._database.read() as connection:
+            return changes.read_vectors(connection, after, embedder, limit)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assistant.types import Labels
+from assistant.types import Document, Labels
 
 Vectors = NDArray[np.float16] | NDArray[np.float32] | NDArray[np.float64]
 
@@ -59,6 +59,16 @@ class Stored:
     labels_digest: str
     embedder: str
     recipe: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """What a removal took away; an index that has followed up to `number` no longer holds it."""
+
+    document: Document
+    chunks: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +89,20 @@ class Changes:
     number: int
     upserted: tuple[IndexedChunk, ...]
     removed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorChanges:
+    """Changes as the dense index takes them, without texts: arrays over the chunks that live.
+
+    `ids` and `class_ids` have shape (chunks,), `vectors` (chunks, dimensions), `removed` (removals,).
+    """
+
+    number: int
+    ids: NDArray[np.int64]
+    class_ids: NDArray[np.int64]
+    vectors: NDArray[np.float16]
+    removed: NDArray[np.int64]
 
 
 def title_path(title: str, headings: tuple[str, ...]) -> str:

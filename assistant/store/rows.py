@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, Select, or_, select
 
 from assistant.store.schema import access_classes, chunks, documents
-from assistant.types import AccessClass, Chunk, Document, Labels
+from assistant.types import AccessClass, Chunk, Classification, Document, Labels
 
 _newer = documents.alias("newer")
 _superseded_by = (
@@ -72,18 +73,43 @@ INDEXED = select(
     documents.c.class_id,
     documents.c.title,
 ).join_from(chunks, documents)
+INDEXED_VECTORS = select(chunks.c.id, chunks.c.change, chunks.c.vector, documents.c.class_id).join_from(
+    chunks, documents
+)
+
+
+def named(name: str) -> Select[tuple[Any, ...]]:
+    """Select the documents that an id, `source:uri` or a uri means, in order of their sources."""
+    place = documents.c.source + ":" + documents.c.uri
+    means = or_(documents.c.id == name, documents.c.uri == name, place == name)
+    return DOCUMENTS.where(means).order_by(documents.c.source)
 
 
 def to_access_class(row: Row[*tuple[Any, ...]]) -> AccessClass:
     """Make an access class of a row of `CLASSES`, `DOCUMENTS` or `CHUNKS`."""
-    labels = Labels(
-        source=row.class_source,
-        principals=frozenset(json.loads(row.principals)),
-        department=row.department,
-        classification=row.classification,
-        residency=row.residency,
+    return _access_class(
+        row.class_id, row.class_source, row.principals, row.department, row.classification, row.residency
     )
-    return AccessClass(id=row.class_id, labels=labels)
+
+
+@lru_cache(maxsize=8192)
+def _access_class(
+    id: int,
+    source: str,
+    principals: str,
+    department: str | None,
+    classification: Classification,
+    residency: str | None,
+) -> AccessClass:
+    """Make a class of its columns, once for the many chunks that are of it."""
+    labels = Labels(
+        source=source,
+        principals=frozenset(json.loads(principals)),
+        department=department,
+        classification=classification,
+        residency=residency,
+    )
+    return AccessClass(id=id, labels=labels)
 
 
 def to_document(row: Row[*tuple[Any, ...]]) -> Document:

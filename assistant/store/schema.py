@@ -2,7 +2,8 @@
 
 Migrations under `migrations/` build exactly this metadata; a test compares the two. Ids of chunks are
 never reused, so a derived index can never mistake a new chunk for an old one. Every chunk and every
-removal carries its own change number, taken inside the transaction that made it.
+removal carries its own change number, taken inside the transaction that made it; `classes`
+counts the changes of the set of access classes, and `pruned` is the last removal that was forgotten.
 """
 
 from __future__ import annotations
@@ -85,6 +86,16 @@ chunks = Table(
     sqlite_autoincrement=True,
 )
 
+beside = Table(
+    "beside",
+    metadata,
+    Column(
+        "chunk_id", Number, ForeignKey("chunks.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("embedder", Text, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+)
+
 removals = Table(
     "removals",
     metadata,
@@ -97,6 +108,8 @@ change_counter = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("number", Number, nullable=False),
+    Column("classes", Number, nullable=False, server_default="0"),
+    Column("pruned", Number, nullable=False, server_default="0"),
 )
 
 log_entries = Table(

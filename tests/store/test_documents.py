@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from assistant.errors import StoreError, Unknown
+from assistant.errors import IndexDamaged, StoreError, Unknown
 from assistant.store.database import Database
 from assistant.store.documents import Documents, document_id
 from assistant.store.records import NewChunk, NewDocument
@@ -57,6 +57,11 @@ def put(documents, uri="a.md", words=("one", "two"), labels=EVERYONE, embedder=E
     return documents.put(new, pieces, vectors, embedder)
 
 
+def chunks(documents, ids):
+    """The living chunks, as somebody reads them who may read every class."""
+    return documents.readable(frozenset(known.id for known in documents.classes())).chunks(ids)
+
+
 def replayed(documents, limit=5000, embedder=EMBEDDER):
     """Follow the changes from the start, as an index does: chunk id -> (class id, text)."""
     state, after = {}, 0
@@ -79,7 +84,7 @@ def test_a_document_comes_back_as_it_was_put(documents):
     assert stored.access_class.labels == EVERYONE
     assert stored.dated == "2026-01-01" and stored.ingested_at.tzinfo
     assert documents.text(stored.id) == "one\n\ntwo"
-    (chunk, document), (second, _) = documents.chunks([1, 2]).values()
+    (chunk, document), (second, _) = chunks(documents, [1, 2]).values()
     assert document == stored
     assert (chunk.text, chunk.start, chunk.end, chunk.page, chunk.headings) == ("one", 0, 3, 1, ("T", "H"))
     assert documents.text(stored.id)[second.start : second.end] == second.text == "two"
@@ -93,10 +98,32 @@ def test_vectors_are_kept_as_float16(documents):
     assert first.headings_text == "T › H"
 
 
+@pytest.mark.parametrize("limit", [1, 2, 5, 100])
+def test_vectors_follow_as_changes_do(documents, limit):
+    """The same chunks, classes, removals and numbers, without texts."""
+    first = put(documents, words=("one", "two", "three"))
+    put(documents, uri="b.md", words=("four",))
+    put(documents, uri="c.md", embedder="another")
+    documents.relabel(first.id, Labels(source="files", principals=frozenset({"group:x"})))
+    documents.remove(documents.find("files", "b.md").id)
+    after = 0
+    while True:
+        changes = documents.changes(after, EMBEDDER, limit)
+        vectors = documents.vectors(after, EMBEDDER, limit)
+        assert vectors.number == changes.number
+        assert vectors.ids.tolist() == [chunk.id for chunk in changes.upserted]
+        assert vectors.class_ids.tolist() == [chunk.class_id for chunk in changes.upserted]
+        assert vectors.vectors.tolist() == [chunk.vector.tolist() for chunk in changes.upserted]
+        assert vectors.removed.tolist() == list(changes.removed)
+        if changes.number == after:
+            break
+        after = changes.number
+
+
 def test_newer_content_replaces_older_and_reuses_no_id(documents):
     put(documents)
     put(documents, words=("three",))
-    assert documents.chunks([1, 2]) == {}
+    assert chunks(documents, [1, 2]) == {}
     assert replayed(documents) == {3: (1, "three")}
     assert sorted(documents.changes(0, EMBEDDER).removed) == [1, 2]
     documents.remove(document_id("files", "a.md"))
@@ -107,9 +134,11 @@ def test_newer_content_replaces_older_and_reuses_no_id(documents):
 def test_a_removed_document_is_gone_from_everything(documents):
     stored = put(documents)
     number = documents.change_number()
-    assert documents.remove(stored.id) == 2
+    removed = documents.remove(stored.id)
+    assert (removed.document, removed.chunks) == (stored, 2)
+    assert removed.number == documents.change_number() == number + 2
     assert documents.get(stored.id) is None
-    assert documents.chunks([1, 2]) == {}
+    assert chunks(documents, [1, 2]) == {}
     assert documents.classes() == documents.list() == ()
     changes = documents.changes(number, EMBEDDER)
     assert changes.removed == (1, 2) and changes.number == documents.change_number() > number
@@ -150,7 +179,7 @@ def test_a_newer_document_supersedes_while_it_lives(documents):
     old = put(documents, "2024.md")
     newer = put(documents, "2026.md", supersedes="2024.md", dated="2026-01-01")
     assert documents.get(old.id).superseded_by == newer.id
-    assert documents.chunks([1])[1][1].superseded_by == newer.id
+    assert chunks(documents, [1])[1][1].superseded_by == newer.id
     assert documents.get(newer.id).superseded_by is None
     latest = put(documents, "2027.md", supersedes="2024.md", dated="2027-01-01")
     assert documents.get(old.id).superseded_by == latest.id
@@ -236,8 +265,93 @@ def test_an_index_that_follows_the_changes_holds_exactly_the_living(database, tm
             documents.remove(known.id)
         elif known:
             documents.relabel(known.id, labels)
-    living = documents.chunks(range(1, 100))
+    living = chunks(documents, range(1, 100))
     expected = {number: (doc.access_class.id, chunk.text) for number, (chunk, doc) in living.items()}
     assert replayed(documents, limit) == expected
     assert {doc.uri for _, doc in living.values()} == {doc.uri for doc in documents.list()}
     database.close()
+
+
+def test_a_renamed_document_keeps_id_text_and_chunks(documents):
+    stored = put(documents)
+    before = replayed(documents)
+    renamed = documents.rename(stored.id, "b.md", fingerprint="2", labels=EVERYONE, title="New")
+    assert (renamed.id, renamed.uri, renamed.title) == (stored.id, "b.md", "New")
+    assert documents.find("files", "a.md") is None and documents.find("files", "b.md") == renamed
+    assert replayed(documents) == before
+    assert [chunk.headings_text for chunk in documents.changes(2, EMBEDDER).upserted] == ["New › T › H"] * 2
+    documents.rename(stored.id, "b.md", fingerprint="3", labels=MANAGERS, title="New")
+    assert {class_id for class_id, _ in replayed(documents).values()} == {2}
+
+
+def test_the_place_of_a_renamed_document_is_free_for_another(documents):
+    first = put(documents)
+    documents.rename(first.id, "b.md", fingerprint="1", labels=EVERYONE, title="T")
+    second = put(documents)
+    assert second.id != first.id and documents.find("files", "a.md").id == second.id
+    assert put(documents, "b.md", words=("new",)).id == first.id
+    documents.remove(first.id)
+    assert put(documents).id == second.id
+    with pytest.raises(Unknown):
+        documents.rename(first.id, "c.md", fingerprint="1", labels=EVERYONE, title="T")
+
+
+def test_a_rename_takes_nobodys_place(documents):
+    one, other = put(documents, "a.md"), put(documents, "b.md")
+    with pytest.raises(StoreError, match=r"a\.md cannot be renamed to b\.md"):
+        documents.rename(one.id, "b.md", fingerprint="1", labels=EVERYONE, title="T")
+    assert {document.id for document in documents.list()} == {one.id, other.id}
+
+
+def test_classes_come_and_go_with_their_documents(documents):
+    assert documents.class_changes() == 0
+    stored, other = put(documents), put(documents, "b.md")
+    assert (documents.class_changes(), documents.class_ids()) == (1, {1})
+    documents.relabel(stored.id, MANAGERS)
+    assert (documents.class_changes(), documents.class_ids()) == (2, {1, 2})
+    assert [known.id for known in documents.classes(above=1)] == [2]
+    documents.relabel(other.id, MANAGERS)
+    assert (documents.class_changes(), documents.class_ids()) == (3, {2})
+    documents.relabel(other.id, EVERYONE)
+    assert documents.class_ids() == {2, 3}, "the number of a class is never used again"
+    put(documents, labels=EVERYONE)
+    documents.remove(other.id)
+    assert documents.class_ids() == {3}
+
+
+def test_a_reader_sees_only_what_the_classes_permit(documents):
+    one, other = put(documents), put(documents, "b.md", labels=MANAGERS)
+    view = documents.readable(frozenset({1}))
+    assert view.get(one.id) == one and view.text(one.id) == "one\n\ntwo"
+    assert [piece.text for piece in view.pieces(one.id)] == ["one", "two"]
+    assert view.get(other.id) is view.text(other.id) is None
+    assert view.pieces(other.id) == () == view.named("b.md")
+    assert view.named("files:a.md") == view.named(one.id) == (one,) == view.page(limit=9)
+    assert set(view.chunks([1, 2, 3, 4])) == {1, 2}
+    nobody = documents.readable(frozenset())
+    assert nobody.chunks([1, 2]) == {} and nobody.get(one.id) is None and nobody.page(limit=9) == ()
+    assert documents.unrestricted().page(limit=9) == documents.list() == (one, other)
+
+
+def test_a_page_goes_on_where_the_last_one_ended(documents):
+    for number in range(7):
+        put(documents, f"{number}.md", labels=EVERYONE if number % 2 else MANAGERS)
+    view, found, place = documents.readable(documents.class_ids()), [], ("", "")
+    while page := view.page(limit=2, after=place):
+        found += page
+        place = (page[-1].source, page[-1].uri)
+    assert found == list(documents.list())
+    assert len(documents.readable(frozenset({1})).page(limit=9)) == 4
+
+
+def test_pruned_removals_are_told_to_an_index_that_had_not_followed(documents):
+    for number in range(4):
+        documents.remove(put(documents, f"{number}.md").id)
+    living = put(documents, "living.md")
+    assert documents.prune(keep=8) == 0
+    assert documents.prune(keep=3) == 5
+    with pytest.raises(IndexDamaged, match="is at change 4"):
+        documents.changes(4, EMBEDDER)
+    assert {text for _, text in replayed(documents).values()} == {"one", "two"}
+    documents.changes(documents.change_number(), EMBEDDER)
+    assert documents.get(living.id)
