@@ -34,11 +34,22 @@ def read_yaml(file: Path) -> dict[str, Any]:
         ConfigError: missing file, YAML error, a key given twice, not a mapping, unset variable.
     """
     try:
-        data = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+        text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{file} does not exist.", remedy="Create it or correct the path.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}.", remedy="It must be UTF-8 text.") from error
+    return parse_yaml(text, file)
+
+
+def parse_yaml(text: str, file: Path) -> dict[str, Any]:
+    """Make of the text of `file` what `read_yaml` makes of the file.
+
+    Raises:
+        ConfigError: as `read_yaml`, but for a missing file.
+    """
+    try:
+        data = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -125,7 +125,8 @@ def test_no_passage_is_returned_that_cedar_denies(corpus, user, labels, number, 
     elif move == "replace":
         corpus.put(number, labels)
     about = number if move != "none" else about
-    permitted = app.access.permitted(user, app.documents.classes())
+    permitted = app.permissions.permitted(user)
+    assert permitted == app.access.permitted(user, app.documents.classes())
     question = f"What colour does Box {about} hold?"
     passages = app.search.search(question, permitted, limit=100, candidates=100)
     found = {passage.document.id for passage in passages}
@@ -209,10 +210,7 @@ SAYINGS = (
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
     app = workspace(tmp_path_factory.mktemp("planted") / "workspace")
-    before = {
-        user: app.access.permitted(app.people.user(user), app.documents.classes())
-        for user in app.people.ids()
-    }
+    before = {user: app.permissions.permitted(app.people.user(user)) for user in app.people.ids()}
     document = add(app, "support/ticket-48213-transcript.md", TRANSCRIPT, SUPPORT, title="Ticket SUP-48213")
     return app, before, document
 
@@ -292,5 +290,5 @@ def test_the_planted_instruction_changes_nobodys_rights(planted):
         assert not any(word in answer.text.lower() for word in FORBIDDEN)
     own = document.access_class.id
     for user, classes in before.items():
-        now = app.access.permitted(app.people.user(user), app.documents.classes())
+        now = app.permissions.permitted(app.people.user(user))
         assert now == classes | {own}

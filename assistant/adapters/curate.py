@@ -25,12 +25,13 @@ _PRIME = (1 << 61) - 1
 
 
 class ExamplePassage(BaseModel):
-    """A passage as an example shows it."""
+    """A passage as an example shows it; `document` is the id of the stored one it was taken from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str = Field(min_length=1)
     text: str = Field(min_length=1)
+    document: str | None = Field(None, min_length=1)
 
 
 class Example(BaseModel):
@@ -97,6 +98,12 @@ def _parse(line: str, number: int, file: Path) -> Example:
             f"{file} line {number}:{where} {first['msg']}.",
             remedy='Each line is {"question", "passages": [{"title", "text"}], "answer"}.',
         ) from None
+
+
+def documents_of(examples: Sequence[Example]) -> tuple[str, ...]:
+    """Return the ids of the documents that the examples' passages name, sorted."""
+    named = {passage.document for example in examples for passage in example.passages}
+    return tuple(sorted(id for id in named if id is not None))
 
 
 def near_duplicate_share(texts: Sequence[str], threshold: float = 0.5) -> float:

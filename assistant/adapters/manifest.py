@@ -35,6 +35,7 @@ class Manifest(BaseModel):
     config_digest: str = Field(pattern=_DIGEST)
     data_digest: str = Field(pattern=_DIGEST)
     examples: int = Field(ge=1)
+    documents: tuple[str, ...] = Field((), description="ids of the documents its examples were taken from")
     recipe: dict[str, object]
     losses: tuple[float, ...] = Field(description="mean training loss of each epoch")
     tokens: int = Field(description="tokens of the examples, once")

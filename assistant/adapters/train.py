@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from assistant.adapters.batches import EncodedSet, Render, batches, encode
-from assistant.adapters.curate import Example
+from assistant.adapters.curate import Example, documents_of
 from assistant.adapters.manifest import Manifest
 from assistant.adapters.recipe import Recipe
 from assistant.adapters.trunk import Hidden, Trunk, answer_loss
@@ -87,6 +87,7 @@ def train(
         base=identity,
         data_digest=data_digest,
         examples=len(examples),
+        documents=documents_of(examples),
         recipe=recipe,
         losses=losses,
         tokens=encoded.token_count,

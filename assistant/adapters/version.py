@@ -31,6 +31,7 @@ class Lineage:
     base: ModelIdentity
     data_digest: str
     examples: int
+    documents: tuple[str, ...]
     recipe: Recipe
     losses: tuple[float, ...]
     tokens: int
@@ -69,6 +70,7 @@ def _manifest(folder: Path, lineage: Lineage) -> Manifest:
         digest=version_digest(**made_of),
         base_name=lineage.base.name,
         examples=lineage.examples,
+        documents=lineage.documents,
         losses=lineage.losses,
         tokens=lineage.tokens,
         seconds=lineage.seconds,

@@ -64,9 +64,9 @@ class LocalEngine:
         queues: FairQueues[Running] = FairQueues(length=queue_length, max_wait_s=max_wait_s)
         products = model.networks[0].products
         self._loader = AdapterLoader(fingerprint.base_digest, products, lambda: self._loop.wake())
-        prefix = PrefixCache(model.cache, prefix_cache_mb * _MIB if model.shares else 0)
+        self._prefix = PrefixCache(model.cache, prefix_cache_mb * _MIB if model.shares else 0)
         scheduler = Scheduler(
-            model, self._slots, self._loader, prefix, pace, queues, self._metrics, batch_size=batch_size
+            model, self._slots, self._loader, self._prefix, pace, queues, self._metrics, batch_size=batch_size
         )
         self._loop = Loop(model, scheduler, queues, pace, self._metrics)
 
@@ -204,6 +204,10 @@ class LocalEngine:
         """Keep these adapters resident from the moment they are; the others share the remaining slots."""
         chosen = frozenset(digests)
         await asyncio.wrap_future(self._loop.call(lambda: self._slots.pin(chosen)))
+
+    def forget_prompts(self) -> int:
+        """Let go of what was computed of earlier prompts, between two steps; return how many blocks."""
+        return self._loop.call(self._prefix.clear).result()
 
     async def close(self, grace_s: float = 0.0) -> None:
         """Take nothing new, finish what runs for up to `grace_s`, cancel the rest, free the model."""

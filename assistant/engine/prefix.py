@@ -73,6 +73,14 @@ class PrefixCache:
             self._blocks[number].copy_(self._cache.read(lane, place * BLOCK, (place + 1) * BLOCK))
             self._kept[digest] = number
 
+    def clear(self) -> int:
+        """Overwrite all that is kept and forget it; return how many blocks that were."""
+        count = len(self._kept)
+        self._free += self._kept.values()
+        self._kept.clear()
+        self._blocks.zero_()
+        return count
+
     def __len__(self) -> int:
         return len(self._kept)
 

@@ -1,12 +1,13 @@
 """Who may do what, decided by Cedar: read a class of documents, ask a department, manage, audit.
 
-This is the one access check. It fails closed: a policy that is not valid against the schema stops the
-start, and any evaluation error is a deny (Cedar itself skips a `forbid` that errors). It ranks nothing
-and reads no document.
+This is the one access check; `permissions` remembers what it decided. It fails closed: with a policy that
+is not valid against the schema nothing is decided, and any evaluation error is a deny (Cedar itself skips a
+`forbid` that errors). It ranks nothing and reads no document.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +24,7 @@ _WORKSPACE: dict[str, object] = {"uid": {"type": "Workspace", "id": "workspace"}
 
 
 class Access:
-    """Policies parsed and validated once; every question goes through `permitted`."""
+    """Policies parsed and validated once, named by `digest`, the sha256 of their text."""
 
     def __init__(self, policies: str, *, file: str = "access.cedar") -> None:
         """Parse and validate.
@@ -44,6 +45,16 @@ class Access:
                 remedy="Use the attributes of docs/policies.md, guarded by `has`.",
             )
         self._schema = cedarpy.Schema.from_str(_SCHEMA)
+        self.digest = hashlib.sha256(policies.encode()).hexdigest()
+
+    @classmethod
+    def parse(cls, text: str, file: Path) -> Access:
+        """Make the policies of the text of a Cedar file.
+
+        Raises:
+            ConfigError: wrong.
+        """
+        return cls(text, file=str(file))
 
     @classmethod
     def load(cls, file: Path) -> Access:
@@ -53,14 +64,14 @@ class Access:
             ConfigError: missing or wrong.
         """
         try:
-            return cls(file.read_text(encoding="utf-8"), file=str(file))
+            return cls.parse(file.read_text(encoding="utf-8"), file)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{file} cannot be read: {error}.", remedy="Without it nobody may read anything."
             ) from error
 
     def permitted(self, user: User, classes: Iterable[AccessClass]) -> frozenset[int]:
-        """Return the ids of the classes this user may read: the only way to a set of chunks."""
+        """Return the ids of those classes that this user may read."""
         known = tuple(classes)
         if not known:
             return frozenset()

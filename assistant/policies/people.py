@@ -7,7 +7,7 @@ from pathlib import Path
 
 from assistant.errors import Unknown
 from assistant.types import User
-from assistant.yamlfile import Section, read_yaml, validated
+from assistant.yamlfile import Section, parse_yaml, read_yaml, validated
 
 
 class Person(Section):
@@ -39,6 +39,15 @@ class People:
             ConfigError: missing or wrong.
         """
         return cls(validated(PeopleFile, read_yaml(file), file).people, file)
+
+    @classmethod
+    def parse(cls, text: str, file: Path) -> People:
+        """Make the directory of the text of people.yaml.
+
+        Raises:
+            ConfigError: it is wrong.
+        """
+        return cls(validated(PeopleFile, parse_yaml(text, file), file).people, file)
 
     def user(self, id: str) -> User:
         """Return the user of this id.
