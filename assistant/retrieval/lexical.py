@@ -8,15 +8,12 @@ database. It refuses query syntax: a question is words, not a program.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
-import os
 import shutil
-import time
-import zlib
+import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
@@ -25,14 +22,16 @@ from tantivy import Document, Occur, Query
 
 from assistant.errors import IndexDamaged
 from assistant.retrieval.changes import follow
-from assistant.retrieval.vector import Hit
+from assistant.retrieval.hit import Hit
+from assistant.retrieval.ondisk import checksum, locked, replace_json
 from assistant.retrieval.words import ANALYSER, analyser
 from assistant.store.documents import Changes, Documents
 
-_FORMAT = 1
+_FORMAT = 2
 _WRITER_BYTES = 32_000_000
 _LOCK_WAIT_S = 30.0
-_HEADING_BOOST = 0.5
+_HEADING_BOOST = 0.25
+_MANY_CLASSES, _DEEPER = 200, 10
 _STATE = "state.json"
 _SEGMENTS = (".term", ".idx", ".pos", ".store", ".fast", ".fieldnorm", ".del")
 
@@ -51,7 +50,7 @@ def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("key", tokenizer_name="raw", index_option="basic")
     builder.add_integer_field("id", fast=True)
-    builder.add_integer_field("class", indexed=True)
+    builder.add_integer_field("class", indexed=True, fast=True)
     builder.add_text_field("text", tokenizer_name=ANALYSER, index_option="freq")
     builder.add_text_field("heading", tokenizer_name=ANALYSER, index_option="freq")
     return builder.build()
@@ -64,56 +63,115 @@ class LexicalIndex:
         self._folder, self._embedder = folder, embedder
         self._schema = _schema()
         self._checksums: dict[str, int] = {}
-        with self._locked():
+        self._catching_up = threading.Lock()
+        with locked(self._lock_file, _LOCK_WAIT_S):
             try:
                 self._open()
             except IndexDamaged:
                 self._create()
 
     def catch_up(self, documents: Documents) -> None:
-        """Apply every change since the last one seen, unless another process already did."""
-        current = documents.change_number()
-        if current == self.number:
+        """Apply every change since the last one seen, unless another process already did.
+
+        Where others write for too long it leaves the index as it is, which is safe.
+        """
+        if documents.change_number() == self.number:
             return
-        with self._locked() as mine:
-            if mine:
-                self._adopt(current)
-                if self.number != current:
-                    self._write(documents)
-        self._index.reload()
-        self._searcher = self._index.searcher()
+        with self._catching_up:
+            current = documents.change_number()
+            if current == self.number:
+                return
+            with locked(self._lock_file, _LOCK_WAIT_S) as mine:
+                if mine:
+                    self._follow(documents, current)
+            self._index.reload()
+            self._searcher = self._index.searcher()
 
     def search(self, words: Sequence[str], permitted: frozenset[int], limit: int) -> list[Hit]:
         """Return the `limit` best chunks that hold one of the words, among permitted classes, best first.
 
+        A filter of many classes costs more than the ranking: then more than `limit` are ranked and the
+        readable ones kept, which are the same as long as there are enough of them; else the filter is used.
+
         Args:
-            words: stems, as `words.content` gives them.
+            words: stems, as `words.content` gives them; one that is given twice counts twice.
         """
         if not words or not permitted:
             return []
         any_word = Query.boolean_query([(Occur.Should, query) for query in self._terms(words)])
-        readable = Query.term_set_query(self._schema, "class", sorted(permitted))
-        query = Query.boolean_query(
-            [(Occur.Must, any_word), (Occur.Must, Query.const_score_query(readable, 0.0))]
+        if len(permitted) > _MANY_CLASSES:
+            deep = self._best(any_word, _DEEPER * limit)
+            hits = [found for found in deep if found[2] in permitted]
+            if len(hits) >= limit or len(deep) < _DEEPER * limit:
+                return [Hit(id=id, score=score) for id, score, _ in hits[:limit]]
+        readable = Query.const_score_query(self._readable(permitted), 0.0)
+        query = Query.boolean_query([(Occur.Must, any_word), (Occur.Must, readable)])
+        best = self._best(query, limit)
+        return [Hit(id=id, score=score) for id, score, class_id in best if class_id in permitted]
+
+    def scores(self, words: Sequence[str], ids: Sequence[int]) -> dict[int, float]:
+        """Return the scores that `search` gives to these chunks; what holds none of the words has none."""
+        if not words or not ids:
+            return {}
+        these = Query.const_score_query(
+            Query.term_set_query(self._schema, "key", [str(id) for id in ids]), 0.0
         )
-        found = self._searcher.search(query, limit, count=False).hits
-        ids = self._searcher.fast_field_values("id", [address for _, address in found])
+        any_word = Query.boolean_query([(Occur.Should, query) for query in self._terms(words)])
+        query = Query.boolean_query([(Occur.Must, any_word), (Occur.Must, these)])
+        return {id: score for id, score, _ in self._best(query, len(ids))}
+
+    def _best(self, query: Query, limit: int) -> list[tuple[int, float, int]]:
+        """Return id, score and access class of the best chunks, best first."""
+        searcher = self._searcher
+        found = searcher.search(query, limit, count=False).hits
+        addresses = [address for _, address in found]
+        ids, classes = (searcher.fast_field_values(name, addresses) for name in ("id", "class"))
         return [
-            Hit(id=int(number), score=float(score))
-            for (score, _), number in zip(found, ids, strict=True)
-            if number is not None
+            (id, score, class_id)
+            for (score, _), id, class_id in zip(found, ids, classes, strict=True)
+            if isinstance(id, int) and isinstance(class_id, int) and isinstance(score, float)
         ]
+
+    def vocabulary(self, beginning: str, permitted: frozenset[int]) -> dict[str, int]:
+        """Return the stems that begin so, with how many chunks of the permitted classes hold each."""
+        if not permitted:
+            return {}
+        readable = self._readable(permitted)
+        found: dict[str, int] = {}
+        for field in ("text", "heading"):
+            for stem, count in self._searcher.terms_with_prefix(field, beginning, readable):
+                if count:
+                    found[stem] = max(count, found.get(stem, 0))
+        return found
 
     def rarity(self, word: str) -> float:
         """Inverse document frequency of a stem, over all chunks."""
         frequency = max(self._searcher.doc_freq(field, word) for field in ("text", "heading"))
         return math.log(1 + (self._searcher.num_docs - frequency + 0.5) / (frequency + 0.5))
 
+    def _readable(self, permitted: frozenset[int]) -> Query:
+        return Query.term_set_query(self._schema, "class", sorted(permitted))
+
     def _terms(self, words: Sequence[str]) -> Iterator[Query]:
-        for word in words:
-            yield Query.term_query(self._schema, "text", word, "freq")
+        for word, times in Counter(words).items():
+            text = Query.term_query(self._schema, "text", word, "freq")
+            yield text if times == 1 else Query.boost_query(text, float(times))
             heading = Query.term_query(self._schema, "heading", word, "freq")
-            yield Query.boost_query(heading, _HEADING_BOOST)
+            yield Query.boost_query(heading, _HEADING_BOOST * times)
+
+    @property
+    def _lock_file(self) -> Path:
+        return self._folder.with_suffix(".lock")
+
+    def _follow(self, documents: Documents, current: int) -> None:
+        self._adopt(current)
+        if self.number == current:
+            return
+        try:
+            self._write(documents)
+        except IndexDamaged:  # what it would have to follow was pruned
+            self._create()
+            self._write(documents)
 
     def _adopt(self, current: int) -> None:
         """Take over what another process wrote since; begin anew if it speaks of another history."""
@@ -129,7 +187,7 @@ class LexicalIndex:
         number = self.number
         writer = self._index.writer(heap_size=_WRITER_BYTES, num_threads=1)
         try:
-            for changes in follow(documents, number, self._embedder):
+            for changes in follow(documents.changes, number, self._embedder):
                 self._add(writer, changes)
                 number = changes.number
             writer.commit()
@@ -167,9 +225,9 @@ class LexicalIndex:
             IndexDamaged: missing, damaged, or of another embedder.
         """
         state = self._read_state()
-        for name, checksum in state["files"].items():
+        for name, known in state["files"].items():
             file = self._folder / name
-            if file.is_file() and _checksum(file) != checksum:
+            if file.is_file() and checksum(file) != known:
                 raise IndexDamaged(f"{file} is damaged.")
         try:
             index = tantivy.Index(self._schema, path=str(self._folder), reuse=True)
@@ -202,38 +260,6 @@ class LexicalIndex:
     def _write_state(self) -> None:
         """Note the number, and the checksums of segments, which tantivy never changes once written."""
         names = [path.name for path in self._folder.iterdir() if path.suffix in _SEGMENTS]
-        self._checksums = {
-            name: self._checksums.get(name) or _checksum(self._folder / name) for name in names
-        }
+        self._checksums = {name: self._checksums.get(name) or checksum(self._folder / name) for name in names}
         state = State(format=_FORMAT, embedder=self._embedder, number=self.number, files=self._checksums)
-        beside = self._folder / f".{_STATE}.part"
-        with beside.open("w", encoding="utf-8") as stream:
-            json.dump(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(self._folder / _STATE)
-
-    @contextmanager
-    def _locked(self) -> Iterator[bool]:
-        """Hold the writer's lock; False after waiting too long: then search what is there, which is safe."""
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        with self._folder.with_suffix(".lock").open("w") as lock:
-            deadline = time.monotonic() + _LOCK_WAIT_S
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        yield False
-                        return
-                    time.sleep(0.02)
-            yield True
-
-
-def _checksum(file: Path) -> int:
-    value = 0
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            value = zlib.crc32(block, value)
-    return value
+        replace_json(self._folder / _STATE, {**state})

@@ -1,200 +1,234 @@
-"""The dense index: exact inner products over permitted chunks only, derived from the database.
+"""The dense index: inner products over permitted chunks only, derived from the database.
 
-A flat FAISS index in memory with one bit a row for "this user may read it", so that ranking never sees
-what is not permitted. It follows the database's changes, is saved as one file that is swapped in
-atomically, and is built anew when that file is missing, damaged, of another embedder, or ahead of the
-database. It refuses approximate search: with sparse permissions it loses what is permitted (faiss #5504).
+It owns how a generation on disk and the rows added since make one index: it follows the database's
+changes, has whichever process of a machine comes first write the next generation beside and swap it in,
+goes over to what another process wrote, and begins anew when a generation is missing, damaged, of another
+embedder, or ahead of the database. Searches take no lock. It refuses graph and cluster indexes: with
+sparse permissions they lose what is permitted (faiss #5504).
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
+import logging
 import os
-import zipfile
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import shutil
+import threading
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from assistant.errors import IndexDamaged
 from assistant.retrieval.changes import follow
-from assistant.store.documents import Changes, Documents
+from assistant.retrieval.generation import Block, Check, Generation, write
+from assistant.retrieval.hit import Hit
+from assistant.retrieval.ondisk import locked, replace_json
+from assistant.retrieval.rows import Single
+from assistant.retrieval.spool import Spool
+from assistant.retrieval.tail import Tail
+from assistant.retrieval.view import View
+from assistant.store.documents import Documents
 
-_GONE = -1
-_FORMAT = 1
-_MASKS_KEPT = 64
-_COMPACT_ABOVE = 1000
+_FORMAT = 2
+_STATE = "state.json"
+_SPOOL_ABOVE = 50_000
+_FOLD_ABOVE = 256
+_FOLD_SHARE = 8
+_CHECK_WAIT_S = 1.0
+_WRITER_WAIT_S = 120.0
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """A chunk id with the score its index gave it."""
+class State(TypedDict):
+    """What `state.json` holds: which folder is the generation, what it is of, and its files' sums."""
 
-    id: int
-    score: float
+    format: int
+    embedder: str
+    number: int
+    folder: str
+    files: dict[str, int]
 
 
 class VectorIndex:
-    """Rows of vectors with chunk id and access class; `number` is the last change it has seen."""
+    """Vectors with chunk id and access class; `number` is the last change it has seen."""
 
-    def __init__(self, file: Path, *, embedder: str, dimensions: int) -> None:
-        self._file, self._embedder, self._dimensions = file, embedder, dimensions
-        self._clear()
-        try:
-            self._load()
-        except IndexDamaged:
-            self._clear()
+    def __init__(self, folder: Path, *, embedder: str, dimensions: int) -> None:
+        self._folder, self._embedder, self._dimensions = folder, embedder, dimensions
+        self._lock = threading.RLock()
+        self._folding: threading.Thread | None = None
+        self._stamp: tuple[int, int] | None = None
+        self._view = self._opened(_CHECK_WAIT_S)
 
     def __len__(self) -> int:
-        return len(self._row_of)
+        return len(self._view)
+
+    @property
+    def number(self) -> int:
+        """The last change of the database it has seen."""
+        return self._view.number
 
     def catch_up(self, documents: Documents) -> None:
         """Apply every change of the database since the last one seen."""
-        current = documents.change_number()
-        if current < self.number:
-            self._clear()
-            self._file.unlink(missing_ok=True)  # it speaks of another history
-        if current == self.number:
+        if self._is_current(documents):
             return
-        for changes in follow(documents, self.number, self._embedder):
-            self._apply(changes)
-        self._masks.clear()
-        self._compact()
+        with self._lock:
+            if not self._is_current(documents):
+                self._catch_up(documents)
 
-    def search(self, question: NDArray[np.float32], permitted: frozenset[int], limit: int) -> list[Hit]:
+    def search(self, question: Single, permitted: frozenset[int], limit: int) -> list[Hit]:
         """Return the `limit` most similar chunks among those of the permitted classes, best first."""
-        mask, count = self._mask(permitted)
-        if not count:
-            return []
-        selector = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(mask))  # type: ignore[call-arg, arg-type]
-        scores, rows = self._vectors.search(question[None], min(limit, count), params=selector)
-        return [
-            Hit(id=int(self._ids[row]), score=float(score))
-            for score, row in zip(scores[0], rows[0], strict=True)
-            if row >= 0
-        ]
+        classes = np.fromiter(permitted, dtype=np.int64, count=len(permitted))
+        ids, scores = self._view.best(question, np.sort(classes[classes >= 0]), limit)
+        return [Hit(id=id, score=score) for id, score in zip(ids.tolist(), scores.tolist(), strict=True)]
 
-    def similarities(self, question: NDArray[np.float32], ids: Sequence[int]) -> dict[int, float]:
+    def similarities(self, question: Single, ids: Sequence[int]) -> dict[int, float]:
         """Cosine of the question to each of the chunks that are indexed."""
-        known = [number for number in ids if number in self._row_of]
-        return {number: float(self._vectors.reconstruct(self._row_of[number]) @ question) for number in known}
+        return self._view.scores(question, ids)
 
     def save(self) -> None:
-        """Write the index beside and swap it in, unless another process is doing so or is further."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.with_suffix(".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            if self._saved_number() < self.number:
-                self._write()
+        """Write a generation, unless another process is doing so or is further; wait for one under way."""
+        self.settle()
+        with self._lock:
+            view, blocks = self._view, self._view.blocks()
+        if view.number > view.saved:
+            self._fold(blocks, view.number)
 
-    def _clear(self) -> None:
-        self.number = 0
-        self._vectors: Any = faiss.IndexFlatIP(self._dimensions)
-        self._ids = np.zeros(0, dtype=np.int64)
-        self._classes = np.zeros(0, dtype=np.int64)
-        self._row_of: dict[int, int] = {}
-        self._masks: OrderedDict[frozenset[int], tuple[NDArray[np.uint8], int]] = OrderedDict()
+    def settle(self) -> None:
+        """Wait until nothing is being written in the background."""
+        if self._folding is not None:
+            self._folding.join()
 
-    def _apply(self, changes: Changes) -> None:
-        fresh = []
-        for chunk in changes.upserted:
-            row = self._row_of.get(chunk.id)
-            if row is None:
-                fresh.append(chunk)
-            else:
-                self._classes[row] = chunk.class_id  # a chunk's content never changes, its class may
-        if fresh:
-            self._add(
-                np.stack([chunk.vector for chunk in fresh]),
-                np.array([chunk.id for chunk in fresh], dtype=np.int64),
-                np.array([chunk.class_id for chunk in fresh], dtype=np.int64),
-            )
-        self._remove(changes.removed)
-        self.number = changes.number
+    def _is_current(self, documents: Documents) -> bool:
+        view = self._view
+        return (
+            self._written() == self._stamp and not view.damaged and documents.change_number() == view.number
+        )
 
-    def _add(self, vectors: NDArray[np.float16], ids: NDArray[np.int64], classes: NDArray[np.int64]) -> None:
-        first = len(self._ids)
-        self._vectors.add(vectors.astype(np.float32))
-        self._ids = np.concatenate([self._ids, ids])
-        self._classes = np.concatenate([self._classes, classes])
-        self._row_of.update((int(number), first + offset) for offset, number in enumerate(ids))
-
-    def _remove(self, ids: Iterable[int]) -> None:
-        for number in ids:
-            row = self._row_of.pop(number, None)
-            if row is not None:
-                self._classes[row] = _GONE
-
-    def _mask(self, permitted: frozenset[int]) -> tuple[NDArray[np.uint8], int]:
-        """One bit a row, and the number of rows set; kept for the users who ask again."""
-        if permitted in self._masks:
-            self._masks.move_to_end(permitted)
-            return self._masks[permitted]
-        highest = int(self._classes.max(initial=0))
-        allowed = np.zeros(highest + 2, dtype=bool)  # the last slot is that of rows that are gone
-        allowed[[number for number in permitted if 0 <= number <= highest]] = True
-        rows = allowed[self._classes]
-        self._masks[permitted] = np.packbits(rows, bitorder="little"), int(rows.sum())
-        if len(self._masks) > _MASKS_KEPT:
-            self._masks.popitem(last=False)
-        return self._masks[permitted]
-
-    def _compact(self) -> None:
-        gone = len(self._ids) - len(self._row_of)
-        if gone > _COMPACT_ABOVE and gone > len(self._row_of):
-            vectors, ids, classes, number = *self._living(), self.number
-            self._clear()
-            self._add(vectors, ids, classes)
-            self.number = number
-
-    def _living(self) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.int64]]:
-        rows = self._classes != _GONE
-        vectors = self._vectors.reconstruct_n(0, len(self._ids)) if len(self._ids) else None
-        if vectors is None:
-            vectors = np.zeros((0, self._dimensions), dtype=np.float32)
-        return vectors[rows].astype(np.float16), self._ids[rows], self._classes[rows]
-
-    def _write(self) -> None:
-        vectors, ids, classes = self._living()
-        about = {"format": _FORMAT, "embedder": self._embedder, "number": self.number}
-        beside = self._file.with_suffix(".part")
-        with beside.open("wb") as stream:
-            np.savez(stream, about=np.array(json.dumps(about)), vectors=vectors, ids=ids, classes=classes)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(self._file)
-
-    def _load(self) -> None:
-        """Read the saved file; its zip checksums tell a damaged one.
-
-        Raises:
-            IndexDamaged: missing, damaged, or of another embedder.
-        """
+    def _catch_up(self, documents: Documents) -> None:
+        view = self._view
+        if self._written() != self._stamp:
+            view = self._later(view)
+        if view.damaged or documents.change_number() < view.number:
+            view = self._anew()
         try:
-            with self._file.open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
-                about = json.loads(str(saved["about"]))
-                vectors, ids, classes = saved["vectors"], saved["ids"], saved["classes"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise IndexDamaged(f"{self._file} cannot be read: {error}.") from error
-        whole = vectors.shape == (len(ids), self._dimensions) and len(ids) == len(classes)
-        if about.get("format") != _FORMAT or about.get("embedder") != self._embedder or not whole:
-            raise IndexDamaged(f"{self._file} is of another embedder or version.")
-        self._add(vectors, ids, classes)
-        self.number = int(about["number"])
+            view = self._followed(view, documents)
+        except IndexDamaged:
+            view = self._followed(self._anew(), documents)
+        self._view = view
+        if view.loose > max(_FOLD_ABOVE, len(view) // _FOLD_SHARE):
+            self._fold_beside(view)
+
+    def _followed(self, view: View, documents: Documents) -> View:
+        if documents.change_number() - view.number > _SPOOL_ABOVE:
+            view = self._spooled(view, documents)
+        for changes in follow(documents.vectors, view.number, self._embedder):
+            view.apply(changes)
+        return view
+
+    def _spooled(self, view: View, documents: Documents) -> View:
+        """Write very many changes straight into a generation, or take over what another process wrote."""
+        with locked(self._lock_file, _WRITER_WAIT_S) as mine:
+            later = self._later(view)
+            if not mine or later.number > view.number:
+                return later
+            number = view.number
+            try:
+                with Spool(self._folder / f"spool-{os.getpid()}.part", self._dimensions) as spool:
+                    for changes in follow(documents.vectors, number, self._embedder):
+                        spool.add(changes)
+                        number = changes.number
+                    self._write([*view.blocks(), spool.block()], number)
+            except OSError as error:
+                _log.warning("The dense index stays in memory: %s cannot be written: %s", self._folder, error)
+                return view
+        return self._opened(0.0)
+
+    def _fold_beside(self, view: View) -> None:
+        """Begin to write a generation of what is here, unless that is being done."""
+        if self._folding is None or not self._folding.is_alive():
+            self._folding = threading.Thread(
+                target=self._fold, args=(view.blocks(), view.number), name="index writer"
+            )
+            self._folding.start()
+
+    def _fold(self, blocks: Sequence[Block], number: int) -> None:
+        with locked(self._lock_file) as mine:
+            if mine and self._saved_number() < number:
+                try:
+                    self._write(blocks, number)
+                except OSError as error:
+                    _log.warning("The dense index was not saved in %s: %s", self._folder, error)
+
+    def _write(self, blocks: Sequence[Block], number: int) -> None:
+        """Write a generation, swap it in, and remove what it replaces."""
+        name = f"generation-{number}-{uuid.uuid4().hex[:8]}"
+        try:
+            files = write(self._folder / name, self._dimensions, blocks)
+            state = State(format=_FORMAT, embedder=self._embedder, number=number, folder=name, files=files)
+            replace_json(self._folder / _STATE, {**state})
+        except OSError:
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+            raise
+        for other in self._folder.glob("generation-*"):
+            if other.name != name:
+                shutil.rmtree(other, ignore_errors=True)
+        for abandoned in self._folder.glob("spool-*.part"):
+            abandoned.unlink(missing_ok=True)
+
+    def _later(self, view: View) -> View:
+        """Open what is on disk if it is further than the generation in use."""
+        self._stamp = self._written()
+        return view if self._saved_number() <= view.saved else self._opened(0.0)
+
+    def _anew(self) -> View:
+        """Begin from nothing; what is on disk is damaged or speaks of another history."""
+        (self._folder / _STATE).unlink(missing_ok=True)
+        self._stamp = None
+        return View(tail=Tail(self._dimensions))
+
+    def _opened(self, wait_s: float) -> View:
+        """Open the generation on disk; an empty view if there is none that can be used."""
+        for _ in range(2):  # between reading the state and opening, another generation may come
+            self._stamp = self._written()
+            state = self._read_state()
+            if state is None:
+                break
+            folder, number = self._folder / state["folder"], state["number"]
+            try:
+                base = Generation(folder, self._dimensions)
+            except IndexDamaged:
+                continue
+            check = Check(folder, state["files"], wait_s=wait_s)
+            if check.damaged:
+                break
+            tail = Tail(self._dimensions)
+            return View(tail=tail, base=base, check=check, number=number, saved=number)
+        return self._anew()
+
+    @property
+    def _lock_file(self) -> Path:
+        return self._folder / "writer.lock"
+
+    def _written(self) -> tuple[int, int] | None:
+        """Return what tells one state on disk from another."""
+        try:
+            found = (self._folder / _STATE).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino
+
+    def _read_state(self) -> State | None:
+        try:
+            state: State = json.loads((self._folder / _STATE).read_text(encoding="utf-8"))
+            whole = isinstance(state["number"], int) and isinstance(state["files"], dict)
+            ours = (state["format"], state["embedder"]) == (_FORMAT, self._embedder)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return state if whole and ours and isinstance(state["folder"], str) else None
 
     def _saved_number(self) -> int:
-        try:
-            with self._file.open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
-                about = json.loads(str(saved["about"]))
-                return int(about["number"]) if about.get("embedder") == self._embedder else _GONE
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return _GONE
+        state = self._read_state()
+        return -1 if state is None else state["number"]

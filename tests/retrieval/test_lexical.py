@@ -30,6 +30,33 @@ def test_only_permitted_chunks_are_ranked(open_index, documents, put):
     assert ids(index, "zebra", frozenset({mine, theirs})) == []
 
 
+@pytest.mark.parametrize("readable", [1, 30, 60])
+def test_many_permitted_classes_find_what_a_filter_finds(open_index, documents, put, monkeypatch, readable):
+    """Whether few, half or all of the best ranked are readable, the readable best come, in order."""
+    classes = [put(f"{n}", "leave " * (1 + n % 7), who=f"group:{n}").access_class.id for n in range(60)]
+    index = open_index()
+    index.catch_up(documents)
+    permitted = frozenset(classes[-readable:])
+    expected = ids(index, "leave", permitted, 3)
+    assert len(expected) == min(readable, 3)
+
+    monkeypatch.setattr("assistant.retrieval.lexical._MANY_CLASSES", 0)
+
+    assert ids(index, "leave", permitted, 3) == expected
+    assert ids(index, "leave", frozenset({999}), 3) == []
+
+
+def test_removals_that_were_pruned_have_it_rebuilt(open_index, documents, put, all_classes):
+    document = put("a", "annual leave is 25 days")
+    index = open_index()
+    index.catch_up(documents)
+    documents.remove(document.id)
+    put("b", "annual leave is 30 days")
+    documents.prune(keep=0)
+    index.catch_up(documents)
+    assert len(ids(index, "leave", all_classes())) == 1
+
+
 def test_it_follows_changes_removals_and_new_labels(open_index, documents, put, all_classes):
     index = open_index()
     first = put("a", "annual leave is 25 days\nsick leave is paid")
@@ -57,7 +84,7 @@ def test_headings_count_and_numbers_are_found_whole(open_index, documents, put, 
     index = open_index()
     index.catch_up(documents)
     (found,) = ids(index, "inv-2024-0032", all_classes())
-    assert documents.chunks([found])[found][1].uri == "b"
+    assert documents.readable(frozenset({1})).chunks([found])[found][1].uri == "b"
 
 
 @pytest.mark.parametrize(
@@ -155,3 +182,34 @@ def test_processes_share_one_index_on_disk(open_index, documents, put, tmp_path,
         child.join()
         assert child.exitcode == 0
     assert len(ids(index, "leave", all_classes(), 50)) == 11
+
+
+def test_scores_of_chosen_chunks_are_those_of_a_search(open_index, documents, put, all_classes):
+    for number in range(5):
+        put(f"{number}", f"annual leave {'leave ' * number}of kind {number}", title="Leave")
+    put("z", "zebra")
+    index = open_index()
+    index.catch_up(documents)
+    words = content("annual leave kind")
+    hits = {hit.id: hit.score for hit in index.search(words, all_classes(), 10)}
+    some = list(hits)[1:4]
+    assert index.scores(words, [*some, 6]) == {id: pytest.approx(hits[id]) for id in some}
+    assert index.scores(words, []) == index.scores([], some) == {}
+
+
+def test_a_word_asked_twice_counts_twice(open_index, documents, put, all_classes):
+    put("a", "leave")
+    put("b", "travel")
+    index = open_index()
+    index.catch_up(documents)
+    first, second = index.search(["leav", "travel", "travel"], all_classes(), 10)
+    assert first.score == pytest.approx(2 * second.score)
+
+
+def test_the_vocabulary_is_that_of_permitted_chunks(open_index, documents, put):
+    mine = put("a", "annual leave").access_class.id
+    put("b", "annual anniversary", who="group:managers")
+    index = open_index()
+    index.catch_up(documents)
+    assert index.vocabulary("ann", frozenset({mine})) == {"annual": 1}
+    assert index.vocabulary("ann", frozenset()) == {}

@@ -1,0 +1,1 @@
+"""The parts of `python -m benchmarks search`, and the collection they stand on."""
