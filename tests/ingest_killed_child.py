@@ -12,7 +12,7 @@ from assistant import ingest
 from assistant.config import Settings
 from assistant.connectors.config import FilesSource
 from assistant.connectors.files import Files
-from assistant.retrieval.extract import Extractor
+from assistant.extraction.extract import Extractor
 from assistant.store.database import Database
 from assistant.store.documents import Documents
 from assistant.testing.embedder import FakeEmbedder

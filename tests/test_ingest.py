@@ -1,7 +1,9 @@
 """One ingest: what is added, changed, kept, removed, refused."""
 
+import io
 import os
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from assistant.connectors.config import FilesSource
 from assistant.connectors.files import Files
 from assistant.connectors.langchain import LangChainConnector
 from assistant.errors import ConfigError, IngestError, SourceBusy
-from assistant.retrieval.extract import Extractor
+from assistant.extraction.decode import spoken
+from assistant.extraction.extract import Extracted, Extractor, Limits, Member
 from assistant.store.database import Database
 from assistant.store.documents import Documents
 from assistant.testing.embedder import FakeEmbedder
@@ -23,7 +26,7 @@ from assistant.types import Labels
 
 @pytest.fixture(scope="module")
 def extractor():
-    with Extractor(timeout_s=20) as extractor:
+    with Extractor(workers=2, limits=Limits(timeout_s=20)) as extractor:
         yield extractor
 
 
@@ -66,13 +69,14 @@ class World:
                 "count": self.embedder.count_tokens,
                 "embedder": self.embedder.digest,
                 "settings": self.settings,
+                "readers": 2,
                 **more,
             },
         )
 
     def counts(self, connector=None, **more):
         summary = self.run(connector, **more)
-        names = ("added", "changed", "unchanged", "relabelled", "removed")
+        names = ("added", "changed", "unchanged", "relabelled", "removed", "renamed")
         found = {name: getattr(summary, name) for name in names if getattr(summary, name)}
         return found | ({"refused": [uri for uri, _ in summary.refused]} if summary.refused else {})
 
@@ -92,7 +96,8 @@ def test_documents_are_stored_with_chunks_offsets_and_vectors(world):
     document = world.documents.find("docs", "hr/leave.md")
     assert document.title == "Leave" and document.media_type == "text/markdown"
     changes = world.documents.changes(0, world.embedder.digest)
-    living = world.documents.chunks([chunk.id for chunk in changes.upserted])
+    everyone = frozenset(known.id for known in world.documents.classes())
+    living = world.documents.readable(everyone).chunks([chunk.id for chunk in changes.upserted])
     for chunk, owner in living.values():
         assert world.documents.text(owner.id)[chunk.start : chunk.end] == chunk.text
     assert "Leave › Parental\nParents get 18 weeks." in world.embedded
@@ -238,3 +243,126 @@ def test_a_langchain_loader_is_ingested(world):
     assert world.counts(connector) == {"unchanged": 1}
     document = world.documents.find("wiki", "wiki/a.pdf")
     assert document.title == "A" and "Page two." in world.documents.text(document.id)
+
+
+def archive(**files):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        for name, text in files.items():
+            file.writestr(name.replace("_", "."), text)
+    return packed.getvalue()
+
+
+def test_a_file_that_moved_keeps_its_vectors_and_takes_its_new_labels_and_name(world):
+    world.write("travel-costs.txt", "Hotels cost 90 a night.")
+    world.run()
+    before = world.documents.find("docs", "travel-costs.txt")
+    world.labels["labels"] = [{"path": "board/**", "access": ["group:board"]}]
+    (world.docs / "board").mkdir()
+    (world.docs / "travel-costs.txt").rename(world.docs / "board" / "hotel-costs.txt")
+    assert world.counts() == {"renamed": 1, "unchanged": 2} and not world.embedded
+    moved = world.documents.find("docs", "board/hotel-costs.txt")
+    assert moved.id == before.id and world.documents.find("docs", "travel-costs.txt") is None
+    assert moved.access_class.labels.principals == {"group:board"}
+    assert (before.title, moved.title) == (spoken("travel-costs.txt"), spoken("hotel-costs.txt"))
+    assert world.counts() == {"unchanged": 3}
+
+
+def test_a_copy_is_embedded_and_its_original_stays(world):
+    world.run()
+    shutil.copy(world.docs / "travel.html", world.docs / "copy.html")
+    assert world.counts() == {"added": 1, "unchanged": 2}
+
+
+def test_what_stands_in_an_archive_is_documents_that_go_with_it(world):
+    world.write("old.zip", archive(rules_md="# Rules\n\nNo smoking.", plan_txt="Leave by the stairs."))
+    world.run()
+    uris = {document.uri for document in world.documents.list()}
+    assert {"old.zip!/rules.md", "old.zip!/plan.txt"} < uris
+    labels = {document.access_class.labels.digest for document in world.documents.list()}
+    assert len(labels) == 1
+    found = world.counts()
+    assert found == {"unchanged": 5} and not world.embedded
+    (world.docs / "old.zip").rename(world.docs / "new.zip")
+    assert world.counts() == {"renamed": 3, "unchanged": 2} and not world.embedded
+    assert world.documents.find("docs", "new.zip!/rules.md").title == "Rules"
+    world.write("new.zip", archive(rules_md="# Rules\n\nNo smoking."))
+    assert world.counts() == {"changed": 2, "removed": 1, "unchanged": 2}
+    (world.docs / "new.zip").unlink()
+    assert world.counts() == {"unchanged": 2, "removed": 2}
+
+
+def test_an_archive_that_was_half_stored_is_stored_whole(world):
+    class Dies(Exception):
+        pass
+
+    def put(document, *arguments):
+        if document.uri == "a.zip":
+            raise Dies
+        return Documents.put(world.documents, document, *arguments)
+
+    world.write("a.zip", archive(rules_md="# Rules\n\nNo smoking."))
+    half = Documents(world.database)
+    half.put = put
+    with pytest.raises(Dies):
+        world.run(documents=half)
+    assert world.documents.find("docs", "a.zip!/rules.md") and not world.documents.find("docs", "a.zip")
+    assert world.run().removed == 0
+    assert world.documents.find("docs", "a.zip!/rules.md") and world.documents.find("docs", "a.zip")
+
+
+def test_a_dry_run_says_what_would_be_done_and_reads_little(world):
+    world.write("gone.md", "This goes.")
+    world.write("moved.md", "This moves somewhere else.")
+    world.write("touched.md", "This is touched.")
+    world.run()
+    (world.docs / "gone.md").unlink()
+    (world.docs / "moved.md").rename(world.docs / "elsewhere.md")
+    os.utime(world.docs / "touched.md", ns=(5, 5))
+    world.write("travel.html", "<title>Travel</title><p>Hotels cost 12000.</p>")
+    world.write("new.md", "This is new.")
+    world.labels["labels"] = [{"path": "hr/**", "access": ["group:managers"]}]
+    files, fetched = world.files(), []
+    fetch = files.fetch
+    files.fetch = lambda item: fetched.append(item.uri) or fetch(item)
+    number = world.documents.change_number()
+    kinds = {"documents": world.documents, "settings": world.settings}
+    assert dict(ingest.preview(files, embedder=world.embedder.digest, **kinds)) == {
+        "hr/leave.md": "relabelled",
+        "elsewhere.md": "renamed",
+        "gone.md": "removed",
+        "new.md": "added",
+        "touched.md": "unchanged",
+        "travel.html": "changed",
+    }
+    assert sorted(fetched) == ["elsewhere.md", "touched.md"]
+    assert world.documents.change_number() == number
+    assert world.counts() == {
+        name: 1 for name in ("added", "changed", "renamed", "unchanged", "relabelled", "removed")
+    }
+
+
+class Told:
+    """An extractor whose documents come with something to say."""
+
+    def extract(self, data, uri):
+        broken = Member(uri="b.bin", extracted=None, reason="It is binary.")
+        return Extracted(
+            text="", title="T", media_type="text/plain", members=(broken,), notices=("Page 3 holds no text.",)
+        )
+
+
+def test_what_a_reader_should_know_is_in_the_summary(world):
+    summary = world.run(extractor=Told())
+    assert summary.notices == (
+        ("hr/leave.md", "Page 3 holds no text."),
+        ("travel.html", "Page 3 holds no text."),
+    )
+    assert summary.refused[0] == ("hr/leave.md!/b.bin", "It is binary.") and summary.added == 2
+
+
+def test_progress_tells_rate_and_time_left(world):
+    seen = []
+    world.run(progress=seen.append)
+    assert [step.chunks for step in seen] == [1, 2]
+    assert seen[0].left_s > 0 and seen[-1].left_s == 0

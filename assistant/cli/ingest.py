@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from assistant.cli.command import command, opened, operator
 from assistant.cli.output import print_json, wrapped
-from assistant.cli.progress import counting
+from assistant.cli.progress import counting, time_left
 
 if TYPE_CHECKING:
     from assistant.app import App
     from assistant.cli.sources import Chosen
     from assistant.ingest import Progress, Summary
     from assistant.types import Receipt
+
+_DONE = ("added", "changed", "renamed", "unchanged", "relabelled", "removed")
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -32,6 +36,14 @@ def arguments(parser: ArgumentParser) -> None:
         help="who may read: everyone, group:NAME, department:NAME, user:ID",
     )
     parser.add_argument("--department", metavar="D", help="the department the documents belong to")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done; nothing is changed, little is read"
+    )
+    parser.add_argument(
+        "--allow-mass-removal",
+        action="store_true",
+        help="remove documents even if a source lists less than half of what is stored",
+    )
     command(parser, run)
 
 
@@ -47,6 +59,12 @@ def run(args: Namespace) -> int:
         access=args.access,
         department=args.department,
     )
+    if not args.allow_mass_removal:
+        chosen = [guarded(app, part) for part in chosen]
+    if args.dry_run:
+        return _foretell(app, chosen, as_json=args.json)
+    with counting("embed anew:", "chunks", show=not args.json) as report:
+        app.reembed(lambda done, total: report(done, total, ""))
     results = []
     for part in chosen:
         summary, receipt = ingest(app, part, show=not args.json)
@@ -62,19 +80,38 @@ def run(args: Namespace) -> int:
     return _code(results)
 
 
-def ingest(app: App, part: Chosen, *, show: bool) -> tuple[Summary, Receipt]:
-    """Ingest one source with progress, and write `ingest.finished`."""
+def guarded(app: App, part: Chosen) -> Chosen:
+    """Return a source whose listing is refused when most of it is gone."""
+    from assistant.connectors.guard import Guarded
+
+    def stored() -> Collection[str]:
+        return app.documents.stored(part.connector.name)
+
+    return replace(part, connector=Guarded(part.connector, stored, under=part.under))
+
+
+def ingest(
+    app: App, part: Chosen, *, show: bool, proceed: Callable[[], None] = lambda: None
+) -> tuple[Summary, Receipt]:
+    """Ingest one source with progress, and write `ingest.finished`.
+
+    Args:
+        proceed: called after every document; what it raises ends the ingest there.
+    """
     from assistant.audit.entry import Draft
 
     log = app.log
     with counting(f"ingest {part.label}:", "documents", show=show) as report:
 
         def progress(step: Progress) -> None:
-            report(step.done, step.total, step.uri)
+            proceed()
+            report(step.done, step.total, step.uri, pace(step))
 
         summary = app.ingest(part.connector, progress, under=part.under)
     counts = {
-        f"assistant.ingest.{name}": value for name, value in _counts(summary).items() if name != "refusals"
+        f"assistant.ingest.{name}": value
+        for name, value in _counts(summary).items()
+        if name not in ("refusals", "notices")
     }
     receipt = log.append(
         Draft(
@@ -91,36 +128,61 @@ def ingest(app: App, part: Chosen, *, show: bool) -> tuple[Summary, Receipt]:
     return summary, receipt
 
 
+def pace(step: Progress) -> str:
+    """Say how fast an ingest goes and how long the rest takes; nothing before that can be told."""
+    if not step.chunks or not step.seconds:
+        return ""
+    rate = f"{step.chunks / step.seconds:.1f} chunks/s"
+    return rate if step.left_s is None else f"{rate}, {time_left(step.left_s)}"
+
+
 def told(summary: Summary) -> str:
     """Say in one line what an ingest did."""
-    parts = [
-        f"{count:,} {name}"
-        for name in ("added", "changed", "unchanged", "relabelled", "removed")
-        if (count := getattr(summary, name))
-    ]
-    if summary.refused:
-        parts.append(f"{len(summary.refused):,} refused")
-    return (
-        f"{', '.join(parts) or 'nothing there'} ({summary.chunks:,} chunks embedded, {summary.seconds:.1f} s)"
-    )
+    counts = {name: getattr(summary, name) for name in _DONE}
+    what = _told({**counts, "refused": len(summary.refused)})
+    return f"{what} ({summary.chunks:,} chunks embedded, {summary.seconds:.1f} s)"
 
 
 def refusals(summary: Summary) -> list[str]:
-    """Say which documents were refused and why, one paragraph each."""
+    """Say which documents were refused and why, and what else to know, one paragraph each."""
     return [
-        wrapped(f"{uri}: {reason}", indent="      ", first="  refused ") for uri, reason in summary.refused
+        wrapped(f"{uri}: {text}", indent="      ", first=f"  {word} ")
+        for word, lines in (("refused", summary.refused), ("notice", summary.notices))
+        for uri, text in lines
     ]
+
+
+def _foretell(app: App, chosen: Sequence[Chosen], *, as_json: bool) -> int:
+    """Say what an ingest of each source would do."""
+    results = []
+    for part in chosen:
+        files = [
+            {"uri": uri, "outcome": outcome}
+            for uri, outcome in app.preview(part.connector, under=part.under)
+            if outcome != "unchanged"
+        ]
+        counts = Counter(file["outcome"] for file in files)
+        results.append({"source": part.connector.name, "under": part.under, **counts, "files": files})
+        if not as_json:
+            print(f"{part.label}: {_told(counts) if files else 'nothing to do'} (dry run)")
+            for file in files:
+                print(f"  {file['outcome']:<10} {file['uri']}")
+    if as_json:
+        print_json(results)
+    return 0
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    said = [f"{counts[name]:,} {name}" for name in (*_DONE, "refused") if counts.get(name)]
+    return ", ".join(said) or "nothing there"
 
 
 def _counts(summary: Summary) -> dict[str, int | float | list[dict[str, str]]]:
     return {
-        "added": summary.added,
-        "changed": summary.changed,
-        "unchanged": summary.unchanged,
-        "relabelled": summary.relabelled,
-        "removed": summary.removed,
+        **{name: getattr(summary, name) for name in _DONE},
         "refused": len(summary.refused),
         "refusals": [{"uri": uri, "reason": reason} for uri, reason in summary.refused],
+        "notices": [{"uri": uri, "notice": notice} for uri, notice in summary.notices],
         "chunks": summary.chunks,
         "seconds": summary.seconds,
     }
@@ -128,5 +190,4 @@ def _counts(summary: Summary) -> dict[str, int | float | list[dict[str, str]]]:
 
 def _code(results: Sequence[Mapping[str, object]]) -> int:
     """1 when nothing was there or every document was refused."""
-    done = ("added", "changed", "unchanged", "relabelled", "removed")
-    return 0 if any(result[name] for result in results for name in done) else 1
+    return 0 if any(result[name] for result in results for name in _DONE) else 1

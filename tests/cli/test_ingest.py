@@ -88,3 +88,22 @@ def test_bad_input(shell, notes):
     assert "does not exist" in shell.fails("ingest", str(notes / "nope"), "--access", "everyone")
     assert "none of everyone" in shell.fails("ingest", str(notes), "--access", "all")
     assert "nothing to ingest" in shell.fails("ingest")
+
+
+def test_a_dry_run_changes_nothing(shell, notes):
+    shell("ingest", str(notes), "--access", "everyone")
+    (notes / "lunch.md").rename(notes / "dinner.md")
+    (notes / "secret" / "party.md").unlink()
+    (notes / "tea.md").write_text("# Tea\n\nTea is served at 16:00 in the garden room.\n")
+    before = shell.json("documents", "list")
+    shell("ingest", str(notes), "--access", "everyone", "--dry-run")
+    assert "1 added, 1 renamed, 1 removed (dry run)" in shell.out and "renamed    dinner.md" in shell.out
+    [told] = shell.json("ingest", str(notes), "--access", "everyone", "--dry-run")
+    assert {file["uri"]: file["outcome"] for file in told["files"]} == {
+        "dinner.md": "renamed",
+        "tea.md": "added",
+        "secret/party.md": "removed",
+    }
+    assert shell.json("documents", "list") == before
+    shell("ingest", str(notes), "--access", "everyone")
+    assert "1 added, 1 renamed, 1 removed" in shell.out

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,13 @@ def test_batching_does_not_change_a_vector(embedder):
     together = embedder.embed(texts)
     alone = np.concatenate([embedder.embed([text]) for text in texts])
     assert (together * alone).sum(axis=1).min() > (0.9999 if embedder.dtype == "float32" else 0.99)
+
+
+def test_workers_side_by_side_give_the_same_rows(minilm, embedder):
+    texts = [f"{word} {number}" for word in ("leave", "pump") for number in range(6)]
+    workers = Embedder.load(minilm, dtype=embedder.dtype)
+    workers.speed = replace(embedder.speed, workers=2, batch_tokens=16)
+    assert (workers.embed(texts) * embedder.embed(texts)).sum(axis=1).min() > 0.99
 
 
 def test_what_is_too_long_is_cut_at_the_limit(embedder):
