@@ -101,12 +101,14 @@ def _policies(app: App) -> Iterator[Check]:
 
 
 def _connectors(app: App) -> Iterator[Check]:
-    from assistant.connectors.config import load_sources
+    from assistant.connectors.config import FilesSource, load_sources
 
     sources = load_sources(app.settings.path(app.settings.connectors))
     yield Check(name="connectors", state="ok", detail=_names(sources) or "none")
     for source in sources.values():
-        if "://" not in source.url and not app.settings.path(Path(source.url)).is_dir():
+        if not isinstance(source, FilesSource) or source.is_remote:
+            continue
+        if not app.settings.path(Path(source.url.removeprefix("file://"))).is_dir():
             yield Check(
                 name="connectors",
                 state="warning",
@@ -197,14 +199,14 @@ def _database(app: App, processes: int) -> Iterator[Check]:
             return
     finally:
         database.close()
-    documents = len(app.documents.list())
+    documents = app.documents.count()
     engine = f"SQLite {version}" if version else "PostgreSQL"
     yield Check(name="database", state="ok", detail=f"{engine}, {documents:,} documents")
 
 
 def _indexes(app: App) -> Iterator[Check]:
     folder = app.settings.path(app.settings.indexes)
-    present = [name for name in ("vectors.npz", "lexical") if (folder / name).exists()]
+    present = [name for name in ("vectors", "lexical") if (folder / name).exists()]
     if len(present) == 2:
         yield Check(name="indexes", state="ok", detail=f"in {folder}; they follow the database")
     else:

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assistant.config import Settings
+from assistant.connectors.base import Connector, Source
 from assistant.connectors.config import FOLDER_FILE, FilesSource, load_sources, read_folder_labels
 from assistant.connectors.files import Files
+from assistant.connectors.remote import RemoteTree
 from assistant.errors import BadRequest, IngestError, Unknown
 from assistant.yamlfile import validated
 
@@ -25,7 +27,7 @@ from assistant.yamlfile import validated
 class Chosen:
     """A connector, the part of its source that is meant, and how to name it to a person."""
 
-    connector: Files
+    connector: Connector
     under: str
     label: str
 
@@ -58,9 +60,9 @@ def choose(
             raise BadRequest(
                 "There is nothing to ingest.", remedy="Name a path, or write connectors/NAME.yaml."
             )
-        return [_part(source, "", settings) for source in candidates.values()]
+        return [whole(source, settings) for source in candidates.values()]
     chosen = []
-    for path in paths:
+    for path in (path.removeprefix("file://") for path in paths):
         found = _owner(path, candidates, settings)
         if found and (access or department):
             raise _labels_said(found[0].name)
@@ -77,21 +79,31 @@ def _labels_said(names: str) -> BadRequest:
     )
 
 
-def _part(source: FilesSource, under: str, settings: Settings) -> Chosen:
+def whole(source: Source, settings: Settings) -> Chosen:
+    """Return the whole of a connector's source."""
+    return _part(source, "", settings)
+
+
+def _part(source: Source, under: str, settings: Settings) -> Chosen:
+    connector = source.open(settings.workspace)
+    if under:  # only sources of files are named by path
+        assert isinstance(source, FilesSource)
+        connector = Files(source, workspace=settings.workspace, under=under)
     label = f"{source.name}/{under}" if under else source.name
-    return Chosen(
-        connector=Files(source, workspace=settings.workspace, under=under), under=under, label=label
-    )
+    return Chosen(connector=connector, under=under, label=label)
 
 
-def _owner(path: str, sources: dict[str, FilesSource], settings: Settings) -> tuple[FilesSource, str] | None:
+def _owner(path: str, sources: dict[str, Source], settings: Settings) -> tuple[FilesSource, str] | None:
     """Return the connector whose source holds `path`, the innermost one, and the path inside it."""
     best: tuple[int, FilesSource, str] | None = None
     for source in sources.values():
-        if "://" in path or "://" in source.url:
+        if not isinstance(source, FilesSource) or source.is_remote != ("://" in path):
+            continue
+        if source.is_remote:
             root, place = source.url.rstrip("/"), path.rstrip("/")
         else:
-            root, place = os.path.realpath(settings.workspace / source.url), os.path.realpath(path)
+            folder = settings.workspace / source.url.removeprefix("file://")
+            root, place = os.path.realpath(folder), os.path.realpath(path)
         if place == root or place.startswith(f"{root}/"):
             inside = place[len(root) :].strip("/")
             if best is None or len(root) > best[0]:
@@ -105,9 +117,8 @@ def _own_source(path: str, settings: Settings, access: Sequence[str], department
     place = path.rstrip("/") if remote else os.path.realpath(path)
     if not remote and not os.path.exists(place):
         raise IngestError(f"{path} does not exist.", remedy="Correct the path.")
-    root, under = place, ""
-    if not remote and os.path.isfile(place):
-        root, under = os.path.split(place)
+    is_file = not remote and os.path.isfile(place)
+    root, under = os.path.split(place) if is_file else (place, "")
     principals = list(access) or _folder_access(root, remote)
     if not principals:
         raise BadRequest(
@@ -115,6 +126,8 @@ def _own_source(path: str, settings: Settings, access: Sequence[str], department
             remedy=f"Give --access everyone (or group:NAME, department:NAME, user:ID), write a {FOLDER_FILE} "
             "there, or a connector for it.",
         )
+    if remote and RemoteTree(place, {}).is_file():
+        root, under = os.path.split(place)
     slug = re.sub(r"[^a-z0-9]+", "-", os.path.basename(root).lower()).strip("-")[:40] or "files"
     data = {
         "name": f"{slug}-{hashlib.sha256(root.encode()).hexdigest()[:6]}",

@@ -1,32 +1,32 @@
 """Files of a folder, or of anything fsspec can list, as documents.
 
-It owns listing, fingerprints and reading, and hands out no file from outside its root: links that leave
-it are refused, names that begin with a dot are ignored (but for `.access.yaml`), and so are the lock
-files of office programs.
+It owns which files are documents and which labels they get: names that begin with a dot are ignored
+(but for `.access.yaml`), and so are the lock files of office programs. Where files are is `local`'s or
+`remote`'s.
 """
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from assistant.connectors.base import Item
-from assistant.connectors.config import FOLDER_FILE, FilesSource, FolderLabels, read_folder_labels
-from assistant.connectors.labels import labels_of, matches
-from assistant.errors import IngestError
+from assistant.connectors.config import (
+    FOLDER_FILE,
+    FilesSource,
+    FolderLabels,
+    read_folder_labels,
+    read_frontmatter,
+)
+from assistant.connectors.labels import labels_of, matches, nobodys
+from assistant.connectors.local import LocalTree
+from assistant.connectors.remote import RemoteTree
+from assistant.connectors.tree import Entry, Tree
+from assistant.errors import ConfigError, IngestError
 
-_VERSION_KEYS = ("ETag", "etag", "version_id", "mtime", "LastModified", "last_modified", "updated", "created")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    uri: str
-    size_bytes: int
-    fingerprint: str
+_FOLDER_FILE_BYTES = 1_000_000
+_FRONTMATTER_BYTES = 16_384
+_MARKDOWN = (".md", ".markdown", ".mdx")
 
 
 class Files:
@@ -41,12 +41,12 @@ class Files:
     def __init__(self, source: FilesSource, *, workspace: Path, under: str = "") -> None:
         self._source = source
         self._under = under.strip("/")
-        remote = "://" in source.url and not source.url.startswith("file://")
-        self._tree: _LocalTree | _RemoteTree
-        if remote:
-            self._tree = _RemoteTree(source.url, source.options)
+        self._refused: dict[str, str] = {}
+        self._tree: Tree
+        if source.is_remote:
+            self._tree = RemoteTree(source.url, source.options, retries=source.retries)
         else:
-            self._tree = _LocalTree(workspace / source.url.removeprefix("file://"))
+            self._tree = LocalTree(workspace / source.url.removeprefix("file://"))
 
     @property
     def name(self) -> str:
@@ -57,138 +57,77 @@ class Files:
         """Yield the files of the source in order of their paths.
 
         Raises:
-            IngestError: the root is missing or cannot be listed.
+            IngestError: the root is missing, or the listing is not complete.
             ConfigError: a `.access.yaml` is wrong.
         """
         entries = sorted(self._tree.entries(), key=lambda entry: entry.uri)
         folders = {
-            str(PurePosixPath(entry.uri).parent).removeprefix("."): self._folder_labels(entry.uri)
+            entry.uri.rpartition("/")[0]: self._folder_labels(entry)
             for entry in entries
-            if PurePosixPath(entry.uri).name == FOLDER_FILE
+            if entry.uri.rpartition("/")[2] == FOLDER_FILE
         }
-        for entry in entries:
-            if self._is_document(entry.uri):
-                yield Item(
-                    uri=entry.uri,
-                    fingerprint=entry.fingerprint,
-                    size_bytes=entry.size_bytes,
-                    labels=labels_of(entry.uri, source=self.name, rules=self._source, folders=folders),
+        documents = [entry for entry in entries if self._is_document(entry.uri)]
+        own = self._own_labels(documents) if self._source.frontmatter else {}
+        for entry in documents:
+            labels = nobodys(self.name)
+            if entry.uri not in self._refused:
+                labels = labels_of(
+                    entry.uri, source=self.name, rules=self._source, folders=folders, own=own.get(entry.uri)
                 )
+            yield Item(
+                uri=entry.uri, fingerprint=entry.fingerprint, size_bytes=entry.size_bytes, labels=labels
+            )
 
     def fetch(self, item: Item) -> bytes:
         """Return a file's bytes.
 
         Raises:
             FileNotFoundError: it vanished.
-            IngestError: it is a link out of the root, no plain file, or cannot be read.
+            IngestError: it is a link out of the root, no plain file, too large, cannot be read, or its
+                frontmatter names wrong labels.
         """
-        try:
-            return self._tree.read(item.uri)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise IngestError(f"It cannot be read: {error.strerror or error}.") from error
+        if reason := self._refused.get(item.uri):
+            raise IngestError(reason)
+        limit = self._source.max_file_mb * 1_000_000
+        return self._tree.read(item.uri, size_bytes=item.size_bytes, limit_bytes=limit)
 
     def _is_document(self, uri: str) -> bool:
-        name = PurePosixPath(uri).name
+        name = uri.rpartition("/")[2]
         if name.startswith((".", "~$")):
             return False
         if self._under and uri != self._under and not uri.startswith(f"{self._under}/"):
             return False
-        return not any(matches(pattern, uri) for pattern in self._source.exclude)
+        included = not self._source.include or any(matches(pattern, uri) for pattern in self._source.include)
+        return included and not any(matches(pattern, uri) for pattern in self._source.exclude)
 
-    def _folder_labels(self, uri: str) -> FolderLabels:
-        text = self._tree.read(uri).decode("utf-8", errors="replace")
-        return read_folder_labels(text, Path(uri))
+    def _folder_labels(self, entry: Entry) -> FolderLabels:
+        """Read a folder's labels.
 
-
-class _LocalTree:
-    """A folder of this machine. Folders behind links are not entered; file links may point inside."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = Path(os.path.realpath(root))
-
-    def entries(self) -> Iterator[_Entry]:
-        if not self._root.is_dir():
-            raise IngestError(
-                f"The folder {self._root} does not exist.", remedy="Correct the connector's `url`."
-            )
-        yield from self._below("")
-
-    def _below(self, folder: str) -> Iterator[_Entry]:
+        Raises:
+            IngestError: they cannot be read, so that the listing is not complete.
+        """
         try:
-            found = list(os.scandir(self._root / folder))
-        except FileNotFoundError:
-            return
-        except OSError as error:
+            data = self._tree.read(entry.uri, size_bytes=entry.size_bytes, limit_bytes=_FOLDER_FILE_BYTES)
+        except FileNotFoundError as error:
             raise IngestError(
-                f"The folder {folder or self._root} cannot be listed: {error.strerror}.",
-                remedy="Correct its permissions; until then nothing of this source is changed.",
+                f"{entry.uri} vanished while the source was listed.", remedy="Run it again."
             ) from error
-        for entry in found:
-            uri = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                if not entry.name.startswith("."):
-                    yield from self._below(uri)
-            elif not entry.is_dir():  # a link to a folder is not entered
-                yield from self._entry(uri, entry)
+        return read_folder_labels(data.decode("utf-8", errors="replace"), Path(entry.uri))
 
-    def _entry(self, uri: str, entry: os.DirEntry[str]) -> Iterator[_Entry]:
-        try:
-            found = entry.stat()
-        except FileNotFoundError:  # gone since the listing, or a link to nothing
-            return
-        times = f"{found.st_mtime_ns}:{found.st_ctime_ns}"
-        yield _Entry(uri=uri, size_bytes=found.st_size, fingerprint=f"{found.st_size}:{times}")
-
-    def read(self, uri: str) -> bytes:
-        real = Path(os.path.realpath(self._root / uri))
-        if not real.is_relative_to(self._root):
-            raise IngestError("It is a link that leads out of the source's folder.", remedy="Copy the file.")
-        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise IngestError("It is not a plain file.")
-            return file.read()
-
-
-class _RemoteTree:
-    """Anything that fsspec lists. Listings are never taken from its cache."""
-
-    def __init__(self, url: str, options: dict[str, Any]) -> None:
-        self._url = url
-        self._options = options
-        self._opened: tuple[Any, str] | None = None
-
-    def entries(self) -> Iterator[_Entry]:
-        files, root = self._open()
-        try:
-            found = files.find(root, detail=True)
-        except Exception as error:  # noqa: BLE001 - each file system has its own exceptions
-            raise IngestError(f"{self._url} cannot be listed: {error}.", remedy="Check `url`.") from error
-        for path, detail in found.items():
-            uri = path.removeprefix(root).strip("/")
-            if any(part.startswith(".") for part in uri.split("/")[:-1]):
-                continue
-            version = next((detail[key] for key in _VERSION_KEYS if detail.get(key)), "")
-            size = int(detail.get("size") or 0)
-            yield _Entry(uri=uri, size_bytes=size, fingerprint=f"{size}:{version}")
-
-    def read(self, uri: str) -> bytes:
-        files, root = self._open()
-        try:
-            return bytes(files.cat_file(f"{root.rstrip('/')}/{uri}"))
-        except OSError:
-            raise
-        except Exception as error:  # noqa: BLE001 - each file system has its own exceptions
-            raise IngestError(f"It cannot be fetched: {error}.") from error
-
-    def _open(self) -> tuple[Any, str]:
-        if self._opened is None:
-            from fsspec.core import url_to_fs
-
+    def _own_labels(self, documents: Sequence[Entry]) -> dict[str, FolderLabels]:
+        """Read what markdown files say of themselves; one that cannot be read is for nobody."""
+        marked = {entry.uri: entry for entry in documents if entry.uri.lower().endswith(_MARKDOWN)}
+        beginnings = self._tree.beginnings(list(marked.values()), _FRONTMATTER_BYTES)
+        self._refused, own = {}, {}
+        for uri, entry in marked.items():
             try:
-                self._opened = url_to_fs(self._url, use_listings_cache=False, **self._options)
-            except (ImportError, ValueError) as error:
-                raise IngestError(f"{self._url} cannot be opened: {error}.", remedy="Check `url`.") from error
-        return self._opened
+                if uri not in beginnings:
+                    raise ConfigError(f"{uri}: its frontmatter cannot be read.")
+                data = beginnings[uri]
+                if b"\0" in data:  # UTF-16, perhaps: its labels would not be seen
+                    raise ConfigError(f"{uri}: it is not UTF-8.", remedy="Save it as UTF-8.")
+                text = data.decode("utf-8", errors="replace")
+                own[uri] = read_frontmatter(text, whole=entry.size_bytes <= len(data), file=Path(uri))
+            except ConfigError as error:
+                self._refused[uri] = str(error)
+        return own

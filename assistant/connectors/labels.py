@@ -1,4 +1,4 @@
-"""Which access labels a path gets: default, then the connector's patterns, then the folders' own.
+"""Which labels a path gets: default, the connector's patterns, the folders' own, the document's own.
 
 Later ones override earlier ones key by key. A folder's `.access.yaml` holds for everything below it
 until a nearer one says otherwise. It refuses to guess: without a readable label nothing is ingested.
@@ -14,18 +14,27 @@ from assistant.connectors.config import FolderLabels, Labelling, LabelRule, Sour
 from assistant.types import Labels
 
 
-def labels_of(uri: str, *, source: str, rules: SourceLabels, folders: Mapping[str, FolderLabels]) -> Labels:
+def labels_of(
+    uri: str,
+    *,
+    source: str,
+    rules: SourceLabels,
+    folders: Mapping[str, FolderLabels],
+    own: Labelling | None = None,
+) -> Labels:
     """Return the labels of the document at `uri`.
 
     Args:
         rules: default and patterns of the connector.
         folders: what each folder says, by its path inside the source ("" is the root).
+        own: what the document says of itself.
     """
     layers: list[tuple[Labelling, Mapping[str, str]]] = [(rules.default, {})]
     for rule in rules.labels:
         if (named := _match(rule, uri)) is not None:
             layers.append((rule, named))
     layers += [(folders[folder], {}) for folder in _above(uri) if folder in folders]
+    layers += [(own, {})] if own else []
     access: Sequence[str] = ()
     department = classification = residency = None
     for layer, named in layers:
@@ -40,6 +49,11 @@ def labels_of(uri: str, *, source: str, rules: SourceLabels, folders: Mapping[st
         classification=classification or "internal",
         residency=residency,
     )
+
+
+def nobodys(source: str) -> Labels:
+    """Return the labels of what nobody may read, because its own labels cannot be read."""
+    return Labels(source=source, principals=frozenset(), classification="restricted")
 
 
 def matches(pattern: str, uri: str) -> bool:

@@ -9,12 +9,47 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
 
 from langchain_core.document_loaders import BaseLoader
+from pydantic import Field
 
-from assistant.connectors.base import Item
-from assistant.errors import IngestError
+from assistant.connectors.base import Connector, Item, Source
+from assistant.connectors.config import SourceLabels
+from assistant.connectors.labels import labels_of
+from assistant.errors import ConfigError, IngestError
 from assistant.types import Labels
+
+
+class LangChainSource(Source, SourceLabels):
+    """What any LangChain document loader yields; its package is the operator's to install."""
+
+    kind: Literal["langchain"]
+    loader: str = Field(pattern=r"^\w+(\.\w+)*:\w+$", description="module:Class of the loader")
+    arguments: dict[str, Any] = Field(default={}, description="what the class is called with")
+
+    def open(self, workspace: Path) -> Connector:
+        """Return the connector; the loader runs in the workspace's process, on `discover`.
+
+        Raises:
+            ConfigError: there is no such loader, or it refuses the arguments.
+        """
+        module, _, name = self.loader.partition(":")
+        try:
+            loader = getattr(import_module(module), name)(**self.arguments)
+        except Exception as error:  # noqa: BLE001 - a loader is foreign code
+            raise ConfigError(
+                f"Connector {self.name}: the loader {self.loader} cannot be made: "
+                f"{type(error).__name__}: {error}.",
+                remedy="Correct `loader` and `arguments`, or install its package.",
+            ) from error
+        if not isinstance(loader, BaseLoader):
+            raise ConfigError(f"Connector {self.name}: {self.loader} is no LangChain document loader.")
+        return LangChainConnector(
+            self.name, loader, lambda uri: labels_of(uri, source=self.name, rules=self, folders={})
+        )
 
 
 class LangChainConnector:

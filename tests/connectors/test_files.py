@@ -59,6 +59,78 @@ def test_dot_files_lock_files_and_excluded_paths_are_no_documents(tmp_path, docs
     assert uris(files) == ["hr/a.md", "hr/team/b.md"]
 
 
+def test_only_included_paths_are_documents(tmp_path, docs):
+    (docs / "hr" / "b.pdf").write_text("x")
+    assert uris(Files(source(include=["**/*.pdf"]), workspace=tmp_path)) == ["hr/b.pdf"]
+
+
+def test_a_large_file_is_refused(tmp_path, docs):
+    with open(docs / "hr" / "a.md", "wb") as file:
+        file.truncate(1_000_001)
+    files = Files(source(max_file_mb=1), workspace=tmp_path)
+    with pytest.raises(IngestError, match="larger than 1 MB"):
+        files.fetch(next(files.discover()))
+
+
+def test_a_root_that_goes_away_while_it_is_listed_lost_nothing(tmp_path, docs, monkeypatch):
+    listed = os.scandir
+
+    def scandir(path):
+        found = list(listed(path))
+        if path.endswith("/hr"):
+            docs.rename(tmp_path / "away")
+        return found
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(IngestError, match="does not exist"):
+        uris(Files(source(), workspace=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "principals"),
+    [
+        ("---\ntitle: x\naccess: [everyone]\n---\nText", {"everyone"}),
+        ("\ufeff---\r\naccess: [everyone]\r\n---\r\n", {"everyone"}),
+        ("---\naccess: [everyone]\n...\n", {"everyone"}),
+        ('---\n"\\x61ccess": [everyone]\n---\n', {"everyone"}),
+        ("---\n{title: x, 'access': [everyone]}\n---\n", {"everyone"}),
+        ("---\ntitle: x\n---\n", {"group:managers"}),
+        ("Text\n---\naccess: [everyone]\n---\n", {"group:managers"}),
+        ("---\n\nA rule, and text.\n", {"group:managers"}),
+        ("---\nA rule.\n---\n", {"group:managers"}),
+    ],
+)
+def test_a_document_carries_its_own_labels(tmp_path, docs, text, principals):
+    (docs / "hr" / "a.md").write_text(text, newline="")
+    first, _ = Files(source(frontmatter=True), workspace=tmp_path).discover()
+    assert first.labels.principals == principals
+    plain, _ = Files(source(), workspace=tmp_path).discover()
+    assert plain.labels.principals == {"group:managers"}, "only where the connector says so"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"---\naccess: everyone\n---\n",
+        b"---\naccess: [x\n---\n",
+        b"---\nclassification: secret\n---\n",
+        b"---\naccess: [everyone]\n" + b"#" * 20_000,
+        "---\naccess: [everyone]\n---\n".encode("utf-16"),
+    ],
+)
+def test_a_document_whose_labels_cannot_be_read_is_nobody_s(tmp_path, docs, data):
+    (docs / "hr" / "a.md").write_bytes(data)
+    files = Files(source(frontmatter=True), workspace=tmp_path)
+    first, second = files.discover()
+    assert (first.labels.principals, second.labels.principals) == (frozenset(), {"group:managers"})
+    with pytest.raises(IngestError, match=r"hr/a\.md"):
+        files.fetch(first)
+    assert files.fetch(second) == b"two"
+    (docs / "hr" / "a.md").write_text("---\naccess: [everyone]\n---\n")
+    assert next(files.discover()).labels.principals == {"everyone"}
+    assert files.fetch(first).startswith(b"---")
+
+
 def test_only_a_part_can_be_listed(tmp_path, docs):
     (docs / "hr" / "team.md").write_text("x")
     assert uris(Files(source(), workspace=tmp_path, under="hr/team/")) == ["hr/team/b.md"]
