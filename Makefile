@@ -5,15 +5,16 @@ EXTRA  ?= cpu
 BENCH  ?= sample
 VENV   := .venv
 VLLM   := .venv-vllm
+BASELINES := .venv-baselines
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install models demo test test-vllm check format bench docs wheel-test clean
+.PHONY: help install models demo test test-vllm check format bench docs wheel-test bench-baselines clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(READY)  ## make .venv with the project and its tools, versions from constraints.txt (EXTRA=gpu for faiss-gpu)
 
@@ -49,6 +50,9 @@ format: $(READY)  ## put the code in form
 bench: models  ## figures as JSON lines, one a line (BENCH=name, ARGS="--quick")
 	@$(BIN)/python -m benchmarks $(BENCH) $(ARGS)
 
+bench-baselines: $(READY)  ## make the environment of the frameworks that `make bench BENCH=ingest` compares with (minutes)
+	@benchmarks/ingesting/environment.sh $(BIN)/python $(BASELINES)
+
 docs: $(READY)  ## generate docs/rules.schema.json and docs/commands.md
 	@$(BIN)/python docs/generate.py
 
@@ -59,4 +63,4 @@ test-vllm: models  ## the engine's tests against a real vLLM server on this CPU,
 	@tests/vllm/run.sh $(BIN)/python $(VLLM) $(ARGS)
 
 clean:  ## remove .venv and caches; var/ (database, log, models) stays
-	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) $(VLLM) $(BASELINES) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -6,13 +6,14 @@ log loads no model. It owns wiring; it holds no step of any pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import threading
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from assistant.config import HttpEngine, Settings
 from assistant.config import LocalEngine as LocalSettings
-from assistant.errors import ConfigError
 
 if TYPE_CHECKING:
     from assistant.adapters.manifest import Manifest
@@ -24,17 +25,23 @@ if TYPE_CHECKING:
     from assistant.chat import Chat
     from assistant.connectors.base import Connector
     from assistant.engine.base import Engine
-    from assistant.ingest import Progress, Summary
+    from assistant.ingest import Outcome, Progress, Summary
     from assistant.policies.access import Access
     from assistant.policies.people import People
+    from assistant.policies.permissions import Permissions
     from assistant.policies.rules import RuleBook
+    from assistant.removal import Remover
     from assistant.retrieval.embed import Embedder
     from assistant.retrieval.search import Search
+    from assistant.routing.live import Live
     from assistant.routing.router import Router
     from assistant.store.database import Database
     from assistant.store.documents import Documents
     from assistant.store.keys import Keys
     from assistant.types import Message
+    from assistant.watched import Watched
+
+_READERS = 4  # files taken apart at once
 
 
 def build(settings: Settings) -> App:
@@ -47,6 +54,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._reembedding = threading.Lock()
 
     @cached_property
     def database(self) -> Database:
@@ -78,19 +86,38 @@ class App:
 
         return AuditLog(self.database, self.settings.path(self.settings.audit.folder))
 
-    @cached_property
+    @property
     def people(self) -> People:
-        """The directory of people."""
-        from assistant.policies.people import People
+        """The directory of people, as people.yaml says at this moment."""
+        return self._people.current()
 
-        return People.load(self.settings.path(self.settings.people))
+    @property
+    def access(self) -> Access:
+        """Cedar's policies, as access.cedar says at this moment."""
+        return self._access.current()
 
     @cached_property
-    def access(self) -> Access:
-        """Cedar's policies."""
-        from assistant.policies.access import Access
+    def _people(self) -> Watched[People]:
+        from assistant.policies.people import People
+        from assistant.watched import Watched
 
-        return Access.load(self.settings.path(self.settings.policies) / "access.cedar")
+        file = self.settings.path(self.settings.people)
+        return Watched(file, People.parse, "Create it or correct the path; until then nobody is known.")
+
+    @cached_property
+    def _access(self) -> Watched[Access]:
+        from assistant.policies.access import Access
+        from assistant.watched import Watched
+
+        file = self.settings.path(self.settings.policies) / "access.cedar"
+        return Watched(file, Access.parse, "Restore it; without it nobody may read anything.")
+
+    @cached_property
+    def permissions(self) -> Permissions:
+        """Which access classes a person may read: the only way from a user to a set of chunks."""
+        from assistant.policies.permissions import Permissions
+
+        return Permissions(lambda: self.access, self.documents)
 
     @cached_property
     def rules(self) -> RuleBook:
@@ -115,7 +142,8 @@ class App:
 
         name = self.settings.models.embedder
         pin = pin_of(name, self.settings.models)
-        return Embedder.load(located(name, self.settings), max_tokens=pin.max_tokens)
+        remembered = self.settings.path(self.settings.indexes) / "embedding-speed.json"
+        return Embedder.load(located(name, self.settings), max_tokens=pin.max_tokens, remembered=remembered)
 
     @cached_property
     def search(self) -> Search:
@@ -125,24 +153,33 @@ class App:
         return Search(self.documents, self.embedder, self.settings.path(self.settings.indexes))
 
     @cached_property
+    def routing(self) -> Live:
+        """The router in service: call it. It follows the departments' files without a restart."""
+        from assistant.routing.live import Live
+
+        folder = self.settings.path(self.settings.adapters)
+        return Live(folder, ("*/adapter.yaml", "*/questions.jsonl"), self._learned)
+
+    @property
     def router(self) -> Router:
-        """The router, fitted on the departments' examples and kept beside the indexes."""
+        """The router of the moment."""
+        return self.routing()
+
+    def _learned(self) -> Router:
+        """Learn a router from the departments' files, or read the one kept beside the indexes."""
+        from assistant.routing.examples import Examples
+        from assistant.routing.learned import Learned
         from assistant.routing.router import Router
 
         departments = {name: self.adapters.config(name) for name in self.adapters.departments()}
-        if not departments:
-            raise ConfigError(
-                f"No departments in {self.settings.adapters}/.",
-                remedy="Make adapters/DEPARTMENT/adapter.yaml, or run `assistant init`.",
-            )
-        return Router.kept(
+        examples = Examples.read(self.settings.path(self.settings.adapters), departments)
+        learned = Learned.kept(
             self.settings.path(self.settings.indexes) / "router.npz",
-            {name: config.examples for name, config in departments.items()},
-            {name: config.description for name, config in departments.items()},
+            examples,
             embed=self.embedder.embed,
             embedder=self.embedder.digest,
-            min_confidence=self.settings.routing.min_confidence,
         )
+        return Router.of(learned, self.embedder.embed, self.settings.routing)
 
     @cached_property
     def engine(self) -> Engine:
@@ -189,10 +226,10 @@ class App:
         )
         return Chat(
             settings=self.settings,
-            access=self.access,
+            access=lambda: self.access,
+            permissions=self.permissions,
             rules=self.rules,
             router=lambda: self.router,
-            documents=self.documents,
             search=self.search,
             adapters=self.adapters,
             engine=self.engine,
@@ -203,11 +240,13 @@ class App:
         self, connector: Connector, progress: Callable[[Progress], None] | None = None, *, under: str = ""
     ) -> Summary:
         """Ingest one source, or the part of it `under` a folder."""
+        from assistant.extraction.extract import Extractor
         from assistant.ingest import run
-        from assistant.retrieval.extract import Extractor
 
-        with Extractor() as extractor:
-            return run(
+        self.reembed()
+        readers = min(_READERS, os.cpu_count() or 1)
+        with Extractor(workers=readers) as extractor:
+            summary = run(
                 connector,
                 documents=self.documents,
                 extractor=extractor,
@@ -217,7 +256,52 @@ class App:
                 settings=self.settings,
                 progress=progress or (lambda _: None),
                 under=under,
+                readers=readers,
             )
+        self.documents.prune()
+        return summary
+
+    def reembed(self, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+        """Embed what another embedder embedded, beside what serves, then swap; return how many chunks."""
+        from assistant.reembed import reembed
+
+        with self._reembedding:  # sources are ingested side by side
+            return reembed(self.database, self.embedder.embed, self.embedder.digest, progress)
+
+    def preview(self, connector: Connector, *, under: str = "") -> Iterator[tuple[str, Outcome]]:
+        """Yield the uri of every file of a source, and how an ingest would end with it."""
+        from assistant.ingest import preview
+
+        return preview(
+            connector,
+            documents=self.documents,
+            embedder=self.embedder.digest,
+            settings=self.settings,
+            under=under,
+        )
+
+    @cached_property
+    def remover(self) -> Remover:
+        """Removes documents, with a receipt."""
+        from assistant.removal import Remover
+
+        return Remover(self.documents, self.log, self.adapters, indexes=self._followed, purge=self._purged)
+
+    def _followed(self) -> dict[str, int]:
+        """Bring the indexes up to date where they are open here; return their change numbers."""
+        if "search" not in self.__dict__:
+            from assistant.retrieval.ondisk import numbers
+
+            return numbers(self.settings.path(self.settings.indexes))
+        self.search.catch_up()
+        return self.search.numbers
+
+    def _purged(self) -> dict[str, int]:
+        """Empty the caches that hold what came of documents; return how much they held."""
+        from assistant.engine.local import LocalEngine
+
+        engine = self.__dict__.get("engine")
+        return {"prompts": engine.forget_prompts()} if isinstance(engine, LocalEngine) else {}
 
     def train(
         self, department: str, recipe: Recipe | None = None, progress: TrainProgress | None = None
@@ -248,7 +332,8 @@ class App:
         return verify(self.database, self.settings.path(self.settings.audit.folder))
 
     def warm(self) -> None:
-        """Load everything a question needs, so that the first one does not wait."""
+        """Load everything a question needs: the first one does not wait, and what is broken is said now."""
+        _ = self.people, self.access
         self.chat.search.catch_up()
         self.chat.router()
 

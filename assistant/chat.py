@@ -18,15 +18,17 @@ from assistant.adapters.registry import CHAMPION, Registry
 from assistant.config import Settings
 from assistant.engine.base import Delta, Engine, GenerateRequest
 from assistant.engine.sampling import check
-from assistant.errors import BadRequest, TooLarge
+from assistant.errors import BadRequest, Forbidden, TooLarge
 from assistant.policies.access import Access
 from assistant.policies.output import Gate, Outcome
+from assistant.policies.permissions import Permissions
 from assistant.policies.rules import Facts, RuleBook, evidence
 from assistant.prompt import GENERIC_LEAD, GENERIC_STYLE, PUBLIC_MESSAGES, Prompt, compose, scope
 from assistant.record import Recorder
+from assistant.retrieval.conversation import standalone
+from assistant.retrieval.rank import Found
 from assistant.retrieval.search import Search
 from assistant.routing.router import Router
-from assistant.store.documents import Documents
 from assistant.types import AdapterVersion, Answer, Decision, Passage, Question, Route, Sampling, Status
 
 MAX_QUESTION_CHARACTERS = 20_000
@@ -98,10 +100,10 @@ class Chat:
     """The parts one question passes through, put together by `app`."""
 
     settings: Settings
-    access: Access
+    access: Callable[[], Access]
+    permissions: Permissions
     rules: RuleBook
     router: Callable[[], Router]
-    documents: Documents
     search: Search
     adapters: Registry
     engine: Engine
@@ -173,12 +175,36 @@ class Chat:
         """
         return self._chosen(self._retrieved(Turn(id="", asked=_checked(asked, self.settings))))
 
+    def find(self, asked: Question, limit: int) -> Found:
+        """Return what `stream` would retrieve for a question, and why; nothing is recorded.
+
+        Raises:
+            BadRequest: as `stream` does.
+            Forbidden: a rule denies the question, or an answer from what it finds.
+        """
+        turn = Turn(id="", asked=_checked(asked, self.settings))
+        turn = turn.decided(*self.rules.decide("input", turn.facts))
+        found = Found(question=asked.text)
+        if not turn.block:
+            found = self._found(asked, self.permissions.permitted(asked.user), limit)
+            turn = replace(turn, passages=tuple(found.passages))
+            turn = turn.decided(*self.rules.decide("retrieval", turn.facts))
+        for decision in turn.decisions:
+            if decision.blocks and decision.action == "deny":
+                raise Forbidden(decision.text or decision.reason)
+        return found
+
     def _chosen(self, turn: Turn) -> Route:
         asked = turn.asked
         if asked.department is not None:
             self.adapters.config(asked.department)
             return Route(department=asked.department, confidence=1.0, reason="chosen by the caller")
-        return self.router().route(_standalone(asked), _shares(turn.passages))
+        return self.router().route(
+            asked.text,
+            earlier=[turn.content for turn in asked.history if turn.role == "user"],
+            own=asked.user.department,
+            evidence=_shares(turn.passages),
+        )
 
     def _routed(self, turn: Turn) -> Turn:
         """Choose the department: the explicit one if allowed, else the router's, else none."""
@@ -186,7 +212,7 @@ class Chat:
         turn = replace(turn, passages=turn.passages[: self.settings.prompt.passages])
         if route.department is None:
             return replace(turn, route=route)
-        allowed = self.access.may_ask(asked.user, route.department)
+        allowed = self.access().may_ask(asked.user, route.department)
         if allowed.action == "allow":
             version = self._champion(route.department)
             route = replace(route, adapter=version.digest if version else None)
@@ -205,14 +231,13 @@ class Chat:
 
     def _retrieved(self, turn: Turn) -> Turn:
         """Find passages among what the asker may read, as many as the router looks at."""
-        permitted = self.access.permitted(turn.asked.user, self.documents.classes())
-        passages = self.search.search(
-            _standalone(turn.asked),
-            permitted,
-            limit=max(ROUTED_BY, self.settings.prompt.passages),
-            candidates=self.settings.retrieval.candidates,
-        )
-        return replace(turn, permitted=permitted, passages=tuple(passages))
+        permitted = self.permissions.permitted(turn.asked.user)
+        found = self._found(turn.asked, permitted, max(ROUTED_BY, self.settings.prompt.passages))
+        return replace(turn, permitted=permitted, passages=tuple(found.passages))
+
+    def _found(self, asked: Question, permitted: frozenset[int], limit: int) -> Found:
+        candidates = self.settings.retrieval.candidates
+        return self.search.found(_standalone(asked), permitted, limit=limit, candidates=candidates)
 
     def _composed(self, turn: Turn) -> Turn:
         """Compose the prompt; the passages that found room are the ones that count from here on."""
@@ -320,8 +345,5 @@ def _shares(passages: Sequence[Passage]) -> dict[str, float]:
 
 
 def _standalone(asked: Question) -> str:
-    """Give a short follow-up the question it follows, so that it can be routed and searched."""
-    earlier = [turn.content for turn in asked.history if turn.role == "user"]
-    if earlier and len(asked.text.split()) < 8:
-        return f"{earlier[-1]} {asked.text}"
-    return asked.text
+    """Give a follow-up what it leans on, so that it can be searched."""
+    return standalone(asked.text, [turn.content for turn in asked.history if turn.role == "user"])

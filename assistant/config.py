@@ -148,9 +148,13 @@ class Retrieval(Section):
 
 
 class Routing(Section):
-    """When the router says "unsure"."""
+    """When the router says "unsure" or "none of our departments", and how much the asker's own counts."""
 
     min_confidence: float = Field(0.45, ge=0, le=1)
+    unfamiliar_share: float = Field(
+        0.0125, ge=0, le=0.5, description="of the departments' own questions, taken for none of theirs"
+    )
+    own_department: float = Field(2.0, ge=1, le=100, description="how many times likelier; 1: not at all")
 
 
 class Serve(Section):

@@ -18,6 +18,7 @@ Action = Literal["allow", "deny", "redact", "pseudonymise", "drop", "mark", "abs
 Stage = Literal["input", "retrieval", "prompt", "output"]
 Status = Literal["answered", "abstained", "denied", "interrupted"]
 Role = Literal["system", "user", "assistant"]
+RouteOutcome = Literal["department", "unsure", "none"]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 
 EVERYONE = "everyone"
@@ -150,13 +151,24 @@ class AdapterVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where a question goes. `department is None` means unsure: the base model without an adapter."""
+    """Where a question goes. `department is None`: the base model without an adapter.
+
+    Then `unfamiliar` tells a question that is like none of the departments' from one between several.
+    """
 
     department: str | None
     adapter: str | None = None
     confidence: float = 0.0
     scores: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
+    unfamiliar: bool = False
+
+    @property
+    def outcome(self) -> RouteOutcome:
+        """What came of routing, in a word."""
+        if self.department is not None:
+            return "department"
+        return "none" if self.unfamiliar else "unsure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Run one benchmark and print its figures as they are measured.
 
-`python -m benchmarks NAME [--data DIR] [--quick] [--only PARTS] [--gpu] [--save]`; exits 1 if a bar does
-not hold. A benchmark of several parts names them in `PARTS`, those for a GPU in `GPU_PARTS`.
+`python -m benchmarks NAME [--data DIR] [--cache DIR] [--quick] [--only PARTS] [--gpu] [--save]`; exits 1
+if a bar does not hold. A benchmark of several parts names them in `PARTS`, those for a GPU in `GPU_PARTS`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=Path, default=FOLDER.parent.parent / "shared" / "data", help="folder of public data"
     )
+    parser.add_argument("--cache", type=Path, help="folder that keeps embeddings between runs")
     parser.add_argument("--quick", action="store_true", help="a smaller version, about a minute")
     parser.add_argument("--only", metavar="PARTS", default="", help="some parts of it, by name, with commas")
     parser.add_argument("--gpu", action="store_true", help="its parts for a CUDA GPU instead")
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not set(only) <= set(known) or (args.gpu and not known):
         parser.error(f"{args.name} has these parts{' for a GPU' * args.gpu}: {', '.join(known) or 'none'}")
     figures = []
-    options = Options(data=args.data, quick=args.quick, only=only, gpu=args.gpu)
+    options = Options(data=args.data, quick=args.quick, only=only, gpu=args.gpu, cache=args.cache)
     for figure in benchmark.run(options):
         figures.append(figure)
         print(figure.line(), flush=True)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = (
     "hybrid-assistant",
@@ -33,13 +34,15 @@ class Options:
     """How a benchmark is run.
 
     `data` is the folder of public data, `quick` asks for about a minute. `only` names the parts to run
-    (none: all), `gpu` asks for the parts that want a CUDA GPU; for benchmarks that have such.
+    (none: all), `gpu` asks for the parts that want a CUDA GPU; for benchmarks that have such. `cache` is a
+    folder for embeddings, kept between runs; None keeps none.
     """
 
     data: Path
     quick: bool = False
     only: tuple[str, ...] = ()
     gpu: bool = False
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from assistant.adapters import curate
 from assistant.app import App, build
 from assistant.config import load
-from assistant.connectors.config import load_source
+from assistant.connectors.config import FilesSource, load_source
 from assistant.connectors.files import Files
 from assistant.types import Answer, Question
 from assistant.words import without_markers
@@ -102,6 +102,7 @@ def workspace(folder: Path, *, under: str = "") -> App:
     }
     app = build(settings.model_copy(update=fresh))
     source = load_source(ROOT / "connectors" / "company.yaml")
+    assert isinstance(source, FilesSource)
     app.ingest(Files(source, workspace=ROOT, under=under), under=under)
     app.warm()
     return app

@@ -216,7 +216,14 @@ def test_the_server_does_not_start_on_a_broken_workspace(place, name):
         assert word in error
 
 
-INDEXES = ("vectors.npz", "router.npz", "lexical/state.json", "lexical/meta.json", "lexical/*.term")
+INDEXES = (
+    "vectors/state.json",
+    "vectors/*/rows.faiss",
+    "router.npz",
+    "lexical/state.json",
+    "lexical/meta.json",
+    "lexical/*.term",
+)
 
 
 def _flipped(data):

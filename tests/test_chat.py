@@ -360,13 +360,13 @@ def test_two_questions_at_once_keep_apart(app):
 def test_the_event_loop_stays_free_while_a_question_is_searched(app, monkeypatch):
     main = threading.get_ident()
     searched = []
-    original = type(app.search).search
+    original = type(app.search).found
 
     def search(self, *args, **options):
         searched.append(threading.get_ident())
         return original(self, *args, **options)
 
-    monkeypatch.setattr(type(app.search), "search", search)
+    monkeypatch.setattr(type(app.search), "found", search)
     answer(app, LEAVE)
     assert searched and main not in searched
 

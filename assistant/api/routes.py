@@ -22,7 +22,7 @@ from assistant.errors import BadRequest, Forbidden, TooLarge, Unknown
 from assistant.types import Answer, Message, Question, Sampling, User
 
 RECEIPT_HEADER = "X-Assistant-Receipt"
-_FAILURES: dict[int | str, dict[str, object]] = {
+FAILURES: dict[int | str, dict[str, object]] = {
     "4XX": {
         "model": schemas.ErrorBody,
         "description": "The request cannot be answered as it is; 429 carries Retry-After in seconds.",
@@ -37,7 +37,7 @@ _COMPLETED: dict[int | str, dict[str, object]] = {
         "headers": {RECEIPT_HEADER: {"description": "id of the receipt", "schema": {"type": "string"}}},
     },
 }
-router = APIRouter(responses=_FAILURES)
+router = APIRouter(responses=FAILURES)
 
 
 @router.post("/v1/chat/completions", response_model=None, responses=_COMPLETED, tags=["answers"])

@@ -9,7 +9,7 @@ from datetime import timedelta
 from fastapi import FastAPI, Response
 from starlette.requests import Request
 
-from assistant.api import errors
+from assistant.api import documents, errors, search
 from assistant.api.limits import BodyLimit, ClientGone
 from assistant.api.openapi import Api
 from assistant.api.routes import router
@@ -49,6 +49,8 @@ def create(app: App) -> FastAPI:
     )
     api.state.assistant = app
     api.include_router(router)
+    api.include_router(documents.router)
+    api.include_router(search.router)
     errors.install(api)
 
     async def gone(_request: Request, _error: Exception) -> Response:

@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from assistant.cli.command import command, opened
+from assistant.cli.command import command, opened, operator
 from assistant.cli.output import print_json, width, wrapped
 
 if TYPE_CHECKING:
@@ -153,14 +153,16 @@ class Demo:
             self._say(wrapped(text, indent="  ").strip())
 
     async def _deletion(self, source: Chosen) -> None:
-        from assistant.cli.documents import find, remove_one
+        from assistant.cli.documents import found
         from assistant.cli.ingest import ingest, told
 
         user, question = next(pair for pair in VOICES if "per diem" in pair[1])
         self._title("Deletion", "What is deleted is gone for the very next question.")
-        chunks, receipt = remove_one(self.app, find(self.app, f"{CONNECTOR}:{DELETED}"))
+        document = found(self.app.documents.unrestricted(), f"{CONNECTOR}:{DELETED}")
+        removal = self.app.remover.remove(document.id, by=operator())
         try:
-            self._say(f"removed {DELETED}: {chunks} chunks (entry {receipt.index} of the log)\n")
+            entry = removal.receipt.index
+            self._say(f"removed {DELETED}: {removal.chunks} chunks (entry {entry} of the log)\n")
             answer = await self._ask(user, question)
             gone = all(record.uri != DELETED for record in self._handed(answer))
             self.checks["the next question does not find the deleted document"] = gone

@@ -46,7 +46,7 @@ class AssistantRetriever(BaseRetriever):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun
     ) -> list[Document]:
         user = self.app.people.user(self.user)
-        permitted = self.app.access.permitted(user, self.app.documents.classes())
+        permitted = self.app.permissions.permitted(user)
         candidates = self.app.settings.retrieval.candidates
         passages = self.app.search.search(query, permitted, limit=self.limit, candidates=candidates)
         return [_document(passage) for passage in passages]

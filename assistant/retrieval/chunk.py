@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from assistant.retrieval.extracted import Block, Extracted
+from assistant.extraction.extracted import Block, Extracted
 from assistant.store.records import NewChunk
 
 _SENTENCE_END = re.compile(r"(?<=[.!?:;])[)\"'”’]*\s+(?=[^\sa-z])|\n")

@@ -7,8 +7,8 @@ the caller hands in the permitted classes, and an empty set finds nothing.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assistant.retrieval.focus import focus
-from assistant.retrieval.fuse import at_most_per, convex
 from assistant.retrieval.lexical import LexicalIndex
+from assistant.retrieval.pool import Pool, text_of
+from assistant.retrieval.rank import Found, best_first, spread
+from assistant.retrieval.spelling import beginning, meant, respelled
 from assistant.retrieval.vector import VectorIndex
-from assistant.retrieval.words import content, coverage
+from assistant.retrieval.words import asked, content, stems, written
 from assistant.store.documents import Documents
+from assistant.store.readable import Readable
 from assistant.types import Chunk, Document, Passage
-
-CHUNKS_PER_DOCUMENT = 2
-_SAVE_AFTER = 256
 
 
 class TextEmbedder(Protocol):
@@ -44,6 +44,10 @@ class TextEmbedder(Protocol):
         """Return unit vectors, shape (texts, dimensions)."""
         ...
 
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text: a word of its own vocabulary is one."""
+        ...
+
 
 class Search:
     """Hybrid search over the documents of one database. Safe to call from several threads."""
@@ -51,81 +55,100 @@ class Search:
     def __init__(self, documents: Documents, embedder: TextEmbedder, folder: Path) -> None:
         self._documents, self._embedder = documents, embedder
         self._vectors = VectorIndex(
-            folder / "vectors.npz", embedder=embedder.digest, dimensions=embedder.dimensions
+            folder / "vectors", embedder=embedder.digest, dimensions=embedder.dimensions
         )
         self._lexical = LexicalIndex(folder / "lexical", embedder=embedder.digest)
-        self._saved = self._vectors.number
-        self._lock = threading.Lock()
 
     def search(
         self, question: str, permitted: frozenset[int], *, limit: int, candidates: int
     ) -> list[Passage]:
-        """Return at most `limit` passages for the question, best first.
+        """Return at most `limit` passages for the question, best first: those of `found`."""
+        return self.found(question, permitted, limit=limit, candidates=candidates).passages
+
+    def found(self, question: str, permitted: frozenset[int], *, limit: int, candidates: int) -> Found:
+        """Return at most `limit` passages, best first, with the reason for the place of each.
 
         Args:
             permitted: ids of the access classes the asker may read; decided by the caller beforehand.
             candidates: fetched from each index before fusion.
         """
         if not permitted or not question.strip():
-            return []
-        vector = self._embedder.embed([question])[0]
-        words = content(question)
-        with self._lock:
-            self._catch_up()
-            dense = {hit.id: hit.score for hit in self._vectors.search(vector, permitted, candidates)}
-            lexical = {hit.id: hit.score for hit in self._lexical.search(words, permitted, candidates)}
-            dense |= self._vectors.similarities(vector, [id for id in lexical if id not in dense])
-            rarity = {word: self._lexical.rarity(word) for word in words}
-        scores = convex(dense, lexical)
-        living = self._readable(scores, permitted)
-        passages = [
-            Passage(
-                chunk=chunk,
-                document=document,
-                score=scores[id],
-                similarity=dense.get(id, 0.0),
-                coverage=coverage(" ".join([document.title, *chunk.headings, chunk.text]), rarity),
+            return Found(question=question)
+        self._catch_up()
+        pool = self._pool(question, permitted, candidates)
+        if spelled := self._spelled(pool, permitted):
+            pool = replace(
+                self._pool(respelled(question, spelled), permitted, candidates), rarity=pool.rarity
             )
-            for id, (chunk, document) in living.items()
-        ]
-        passages.sort(key=lambda passage: (-passage.score, passage.chunk.id))
-        return at_most_per(CHUNKS_PER_DOCUMENT, passages, lambda passage: passage.document.id)[:limit]
+        ranked = spread(best_first(pool.ranked()))
+        return Found(question=pool.question, ranked=tuple(ranked[:limit]), spelled=spelled)
 
     def focus(self, question: str, passages: Sequence[Passage], sentences: int) -> tuple[Passage, ...]:
         """Return the passages that hold the best `sentences` sentences for the question, and only them."""
-        with self._lock:
-            rarity = {word: self._lexical.rarity(word) for word in content(question)}
+        rarity = {word: self._lexical.rarity(word) for word in content(question)}
         return focus(question, passages, sentences=sentences, embed=self._embedder.embed, rarity=rarity)
 
     def catch_up(self) -> None:
         """Follow the database now, and save what is worth saving; every search follows it by itself."""
-        with self._lock:
-            self._catch_up()
+        self._catch_up()
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The last change each index has followed."""
+        return {"vectors": self._vectors.number, "lexical": self._lexical.number}
 
     def save(self) -> None:
         """Write the dense index to disk, so that the next process starts from it."""
-        with self._lock:
-            self._vectors.save()
-            self._saved = self._vectors.number
+        self._vectors.save()
 
     def _catch_up(self) -> None:
         self._vectors.catch_up(self._documents)
         self._lexical.catch_up(self._documents)
-        if abs(self._vectors.number - self._saved) > max(_SAVE_AFTER, len(self._vectors) // 10):
-            self._vectors.save()
-            self._saved = self._vectors.number
+
+    def _pool(self, question: str, permitted: frozenset[int], candidates: int) -> Pool:
+        """Fetch what either index names and the database confirms."""
+        vector, words = self._embedder.embed([question])[0], asked(question)
+        dense = {hit.id: hit.score for hit in self._vectors.search(vector, permitted, candidates)}
+        lexical = {hit.id: hit.score for hit in self._lexical.search(words, permitted, candidates)}
+        return Pool(
+            question=question,
+            dense=dense,
+            lexical=lexical,
+            dense_rest=self._vectors.similarities(vector, [id for id in lexical if id not in dense]),
+            lexical_rest=self._lexical.scores(words, [id for id in dense if id not in lexical]),
+            rarity={word: self._lexical.rarity(word) for word in content(question)},
+            living=self._readable({*dense, *lexical}, permitted),
+        )
+
+    def _spelled(self, pool: Pool, permitted: frozenset[int]) -> dict[str, str]:
+        """Return words that no readable chunk holds, with the word of a readable one each may mean."""
+        found: dict[str, str] = {}
+        for word in pool.unknown:
+            if self._embedder.count_tokens(word) < 2:
+                continue  # the embedder's own vocabulary holds it: a word, however rare here
+            terms = self._lexical.vocabulary(beginning(word), permitted)
+            stem = None if stems(word)[0] in terms else meant(word, terms)
+            if stem and (form := self._form(stem, permitted)):
+                found[word] = form
+        return found
+
+    def _form(self, stem: str, permitted: frozenset[int]) -> str | None:
+        """Return a stem as a readable document writes it."""
+        hits = self._lexical.search([stem], permitted, 1)
+        for chunk, document in self._readable([hit.id for hit in hits], permitted).values():
+            return written(text_of(chunk, document)).get(stem)
+        return None
 
     def _readable(self, ids: Iterable[int], permitted: frozenset[int]) -> dict[int, tuple[Chunk, Document]]:
         """Return what is alive and permitted by the database itself, less what a readable one supersedes."""
-        found = self._documents.chunks(list(ids))
-        readable = {id: pair for id, pair in found.items() if pair[1].access_class.id in permitted}
+        view = self._documents.readable(permitted)
+        readable = view.chunks(list(ids))
         documents = {document.id: document for _, document in readable.values()}
-        replaced = {id for id, document in documents.items() if self._is_replaced(document, permitted)}
+        replaced = {id for id, document in documents.items() if _is_replaced(document, view)}
         return {id: pair for id, pair in readable.items() if pair[1].id not in replaced}
 
-    def _is_replaced(self, document: Document, permitted: frozenset[int]) -> bool:
-        """Whether a newer one that the asker may read supersedes this; two never replace each other."""
-        newer = self._documents.get(document.superseded_by) if document.superseded_by else None
-        if newer is None or newer.access_class.id not in permitted:
-            return False
-        return newer.superseded_by != document.id
+
+def _is_replaced(document: Document, view: Readable) -> bool:
+    """Whether a newer one that the asker may read supersedes this; two never replace each other."""
+    newer = view.get(document.superseded_by) if document.superseded_by else None
+    return newer is not None and newer.superseded_by != document.id

@@ -8,7 +8,10 @@ from pydantic import TypeAdapter
 from assistant.api.completions import Chunk, Completion
 from assistant.api.schemas import ErrorBody, ModelList, ProofBody
 
-SECURED = {"/v1/chat/completions", "/v1/answers", "/v1/models", "/v1/receipts/{id}", "/metrics"}
+SECURED = {
+    *("/v1/chat/completions", "/v1/answers", "/v1/models", "/v1/receipts/{id}", "/metrics"),
+    *("/v1/search", "/v1/documents", "/v1/documents/{id}"),
+}
 
 
 @pytest.fixture(scope="module")

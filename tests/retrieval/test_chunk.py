@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assistant.extraction.extracted import Builder
 from assistant.retrieval.chunk import chunk
-from assistant.retrieval.extracted import Builder
 from assistant.testing.embedder import FakeEmbedder
 
 count = FakeEmbedder().count_tokens

@@ -3,6 +3,7 @@ import threading
 import pytest
 
 from assistant.retrieval.search import Search
+from assistant.testing.embedder import FakeEmbedder
 from assistant.types import Labels
 
 
@@ -134,3 +135,56 @@ def test_a_second_process_starts_from_the_saved_indexes(search, put, documents, 
     search.save()
     again = Search(documents, embedder, tmp_path / "indexes")
     assert again._vectors.number == again._lexical.number == documents.change_number()
+
+
+def test_reasons_tell_ranks_and_words(search, put, all_classes):
+    put("leave", "annual leave is 25 days a year", title="Leave policy")
+    put("travel", "train travel is booked by the office", title="Travel policy")
+    found = search.found("How many days of annual leave?", all_classes(), limit=5, candidates=50)
+    first = found.ranked[0]
+    assert (first.dense, first.lexical) == (1, 1)
+    assert set(first.words) == {"days", "annual", "leave"}
+    assert "meaning #1" in first.reason and "words #1 (100%" in first.reason
+    assert "—" in found.ranked[1].reason and found.passages[0] is first.passage
+
+
+class Knowing(FakeEmbedder):
+    """Knows the words of its vocabulary whole, as a real embedder does."""
+
+    def count_tokens(self, text):
+        return 2 if text in ("paretnal", "lese") else 1
+
+
+@pytest.fixture
+def knowing(documents, tmp_path):
+    return Search(documents, Knowing(), tmp_path / "knowing")
+
+
+def test_a_misspelt_word_is_searched_as_what_it_means(knowing, put, all_classes):
+    put("a", "Parental leave lasts 18 weeks")
+    put("b", "sick leave is paid for long")
+    found = knowing.found("How long is paretnal leave?", all_classes(), limit=5, candidates=50)
+    assert found.spelled == {"paretnal": "Parental"}
+    assert found.question == "How long is Parental leave?"
+    assert found.passages[0].document.uri == "a"
+    assert found.passages[0].coverage < 1, "a word that was respelled is no evidence"
+
+
+def test_nobody_is_told_a_word_they_may_not_read(knowing, put):
+    mine = frozenset({put("sick", "sick leave is paid for long").access_class.id})
+    put("secret", "Parental leave lasts 18 weeks", who="group:managers")
+    assert knowing.found("How long is paretnal leave?", mine, limit=5, candidates=50).spelled == {}
+
+
+def test_a_word_is_not_respelled_because_others_may_not_read_it(knowing, put, all_classes):
+    put("a", "Parental leave lasts 18 weeks")
+    mine = all_classes()
+    put("b", "paretnal is a name", who="group:managers")
+    assert knowing.found("How long is paretnal leave?", mine, limit=5, candidates=50).spelled
+    assert not knowing.found("How long is paretnal leave?", all_classes(), limit=5, candidates=50).spelled
+
+
+def test_words_that_are_words_and_identifiers_stay(knowing, put, all_classes):
+    put("a", "the lease of INV-2024-0031 ends, parental leave begins")
+    for question in ("Which leaze?", "paretna1 leave", "INV-2024-0032"):
+        assert knowing.found(question, all_classes(), limit=5, candidates=50).spelled == {}
