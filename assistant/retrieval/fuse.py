@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-DENSE_WEIGHT = 0.75
-"""Measured over 0.6 to 0.8, nDCG@10: cranfield .439 to .443 and cisi .449 to .457, both best here;
-squad2_dev_ir .922 to .911, best at 0.6."""
+import numpy as np
+from numpy.typing import NDArray
+
+DENSE_WEIGHT = 0.7
+NEIGHBOURS, NEIGHBOUR_WEIGHT = 2, 0.2
+"""Measured over weights of 0.7 and 0.75 and 2 to 5 neighbours that weigh 0.1 to 0.3, nDCG@10 with fifty
+candidates: cranfield .447 to .465 (without neighbours .441 and .443), cisi .450 to .459 (.455 and .457);
+squad2_dev_ir, with five neighbours, .916 to .918 (.915 to .918). cisi alone told 2 neighbours from 3."""
 
 
 def convex(
@@ -22,3 +27,26 @@ def convex(
         id: weight * dense.get(id, 0.0) + (1 - weight) * lexical.get(id, 0.0) / highest
         for id in {*dense, *lexical}
     }
+
+
+def agreed(scores: Mapping[int, float], ids: Sequence[int], vectors: NDArray[np.float32]) -> dict[int, float]:
+    """Mix the score of each candidate with those of the candidates that say nearly the same.
+
+    Texts that are alike answer the same questions, so a good one among good ones is the surer find
+    (score regularisation: Diaz 2005, doi 10.1145/1099554.1099722).
+
+    Args:
+        ids: candidates whose vectors are known; the others keep their scores.
+        vectors: unit vectors of `ids`, shape (ids, dimensions).
+    """
+    count = min(NEIGHBOURS, len(ids) - 1)
+    if count < 1:
+        return dict(scores)
+    nearness = vectors @ vectors.T
+    np.fill_diagonal(nearness, -np.inf)
+    nearest = np.argpartition(-nearness, count - 1, axis=1)[:, :count]
+    weights = np.take_along_axis(nearness, nearest, axis=1).clip(1e-6)
+    own = np.array([scores[id] for id in ids])
+    theirs = (weights * own[nearest]).sum(axis=1) / weights.sum(axis=1)
+    mixed = (1 - NEIGHBOUR_WEIGHT) * own + NEIGHBOUR_WEIGHT * theirs
+    return {**scores, **dict(zip(ids, mixed.tolist(), strict=True))}

@@ -118,6 +118,7 @@ class Search:
             lexical_rest=self._lexical.scores(words, [id for id in dense if id not in lexical]),
             rarity={word: self._lexical.rarity(word) for word in content(question)},
             living=self._readable({*dense, *lexical}, permitted),
+            vectors=self._vectors.vectors,
         )
 
     def _spelled(self, pool: Pool, permitted: frozenset[int]) -> dict[str, str]:

@@ -71,6 +71,11 @@ class Tail:
         found = self._rows.scores(question, np.fromiter(rows.values(), dtype=np.int64, count=len(rows)))
         return dict(zip(rows, found.tolist(), strict=True))
 
+    def take(self, ids: Sequence[int]) -> tuple[list[int], Half]:
+        """Return those of the chunks that are here, and their vectors, shape (chunks, dimensions)."""
+        rows = {id: row for id in ids if (row := self._row_of.get(id)) is not None}
+        return list(rows), self._rows.take(np.fromiter(rows.values(), dtype=np.int64, count=len(rows)))
+
     def block(self) -> tuple[Numbers, Numbers, Half]:
         """Return ids, classes (`GONE` where a row no longer lives) and vectors as they are now."""
         rows = np.arange(self._count)

@@ -88,6 +88,10 @@ class VectorIndex:
         """Cosine of the question to each of the chunks that are indexed."""
         return self._view.scores(question, ids)
 
+    def vectors(self, ids: Sequence[int]) -> tuple[list[int], Single]:
+        """Return those of the chunks that are indexed, and their vectors, shape (chunks, dimensions)."""
+        return self._view.take(ids)
+
     def save(self) -> None:
         """Write a generation, unless another process is doing so or is further; wait for one under way."""
         self.settle()

@@ -57,6 +57,16 @@ class View:
             found |= dict(zip(np.array(others)[here].tolist(), scores.tolist(), strict=True))
         return found
 
+    def take(self, ids: Sequence[int]) -> tuple[list[int], Single]:
+        """Return those of the chunks that are here, and their vectors, shape (chunks, dimensions)."""
+        found, vectors = self.tail.take(ids)
+        if self.base and (others := sorted(set(ids) - set(found))):
+            rows = self.base.find(np.array(others, dtype=np.int64))
+            here = rows >= 0
+            found += np.array(others)[here].tolist()
+            vectors = np.concatenate([vectors, self.base.rows.take(rows[here])])
+        return found, vectors.astype(np.float32)
+
     def blocks(self) -> list[Block]:
         """Return what is here now, as it is written into a generation."""
         ids, classes, vectors = self.tail.block()
