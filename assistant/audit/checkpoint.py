@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from assistant.durable import write_durably
 from assistant.errors import AuditError
 
 _ED25519 = b"\x01"
@@ -187,32 +186,6 @@ def read_verifier_key(text: str) -> tuple[str, Ed25519PublicKey]:
     except ValueError as error:
         raise AuditError(f"Not a verifier key: {error}.", remedy="Its form is NAME+ID+KEY.") from error
     return origin, public
-
-
-def write_durably(file: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file beside and swap it in, both durable: after a crash it is the old or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        beside.replace(file)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_folder(file.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames within a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _key_id(public: Ed25519PublicKey, origin: str) -> bytes:

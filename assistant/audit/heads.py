@@ -16,8 +16,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from assistant.audit.checkpoint import Signer, TreeHead, sync_folder, write_durably
+from assistant.audit.checkpoint import Signer, TreeHead
 from assistant.audit.merkle import EMPTY_ROOT, Frontier
+from assistant.durable import sync_folder, write_durably
 from assistant.errors import AuditError
 
 HASH_BYTES = 32

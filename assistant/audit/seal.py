@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from assistant.audit.checkpoint import sync_folder, write_durably
+from assistant.durable import sync_folder, write_durably
 from assistant.errors import AuditError
 
 _NONCE_BYTES = 12

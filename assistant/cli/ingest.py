@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from assistant.ingest import Progress, Summary
     from assistant.types import Receipt
 
-_DONE = ("added", "changed", "renamed", "unchanged", "relabelled", "removed")
+DONE = ("added", "changed", "renamed", "unchanged", "relabelled", "removed")
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -36,6 +36,12 @@ def arguments(parser: ArgumentParser) -> None:
         help="who may read: everyone, group:NAME, department:NAME, user:ID",
     )
     parser.add_argument("--department", metavar="D", help="the department the documents belong to")
+    cautions(parser)
+    command(parser, run)
+
+
+def cautions(parser: ArgumentParser) -> None:
+    """Declare the flags that say how carefully a source is brought up to date."""
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done; nothing is changed, little is read"
     )
@@ -44,7 +50,6 @@ def arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="remove documents even if a source lists less than half of what is stored",
     )
-    command(parser, run)
 
 
 def run(args: Namespace) -> int:
@@ -138,7 +143,7 @@ def pace(step: Progress) -> str:
 
 def told(summary: Summary) -> str:
     """Say in one line what an ingest did."""
-    counts = {name: getattr(summary, name) for name in _DONE}
+    counts = {name: getattr(summary, name) for name in DONE}
     what = _told({**counts, "refused": len(summary.refused)})
     return f"{what} ({summary.chunks:,} chunks embedded, {summary.seconds:.1f} s)"
 
@@ -173,13 +178,13 @@ def _foretell(app: App, chosen: Sequence[Chosen], *, as_json: bool) -> int:
 
 
 def _told(counts: Mapping[str, int]) -> str:
-    said = [f"{counts[name]:,} {name}" for name in (*_DONE, "refused") if counts.get(name)]
+    said = [f"{counts[name]:,} {name}" for name in (*DONE, "refused") if counts.get(name)]
     return ", ".join(said) or "nothing there"
 
 
 def _counts(summary: Summary) -> dict[str, int | float | list[dict[str, str]]]:
     return {
-        **{name: getattr(summary, name) for name in _DONE},
+        **{name: getattr(summary, name) for name in DONE},
         "refused": len(summary.refused),
         "refusals": [{"uri": uri, "reason": reason} for uri, reason in summary.refused],
         "notices": [{"uri": uri, "notice": notice} for uri, notice in summary.notices],
@@ -190,4 +195,4 @@ def _counts(summary: Summary) -> dict[str, int | float | list[dict[str, str]]]:
 
 def _code(results: Sequence[Mapping[str, object]]) -> int:
     """1 when nothing was there or every document was refused."""
-    return 0 if any(result[name] for result in results for name in _DONE) else 1
+    return 0 if any(result[name] for result in results for name in DONE) else 1

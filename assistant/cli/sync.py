@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assistant.cli.command import command, opened
+from assistant.cli.ingest import DONE, cautions, guarded, ingest, refusals, told
 from assistant.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ class _Result:
         """Whether nothing of it could be brought up to date."""
         if self.summary is None:
             return self.foreseen is None
-        done = ("added", "changed", "renamed", "unchanged", "relabelled", "removed")
-        return bool(self.summary.refused) and not any(getattr(self.summary, name) for name in done)
+        return bool(self.summary.refused) and not any(getattr(self.summary, name) for name in DONE)
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -72,14 +72,7 @@ def arguments(parser: ArgumentParser) -> None:
         type=_interval_s,
         help="again and again, such as 90s, 15m, 6h or 1d; SIGTERM ends it",
     )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be done; nothing is changed, little is read"
-    )
-    parser.add_argument(
-        "--allow-mass-removal",
-        action="store_true",
-        help="remove documents even if a source lists less than half of what is stored",
-    )
+    cautions(parser)
     command(parser, run)
 
 
@@ -142,7 +135,6 @@ def _one(
     app: App, source: tuple[str, Chosen | ConfigError], args: Namespace, end: threading.Event
 ) -> _Result:
     """Ingest one source; whatever goes wrong with it is its result, and the others go on."""
-    from assistant.cli.ingest import guarded, ingest
     from assistant.errors import AssistantError
 
     name, part = source
@@ -171,8 +163,6 @@ def _one(
 
 
 def _show(results: Sequence[_Result], *, json: bool) -> None:
-    from assistant.cli.ingest import refusals, told
-
     if json:
         print_json(results)
     for result in results if not json else ():

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from assistant.durable import sync_file, sync_folder
 from assistant.errors import IndexDamaged
 from assistant.retrieval.compressed import SAMPLE, Compressed
 from assistant.retrieval.device import OnDevice, found
-from assistant.retrieval.ondisk import checksum, sync_file, sync_folder
+from assistant.retrieval.ondisk import checksum
 from assistant.retrieval.rows import Half, Numbers, Rows, Single, top, write_rows
 from assistant.retrieval.tail import GONE
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from assistant.durable import write_durably
 
 _BLOCK_BYTES = 1 << 20
 _POLL_S = 0.02
@@ -56,13 +57,7 @@ def replace_json(file: Path, state: Mapping[str, object]) -> None:
     Raises:
         OSError: it cannot be written; the old one stays.
     """
-    beside = file.with_name(f".{file.name}.part")
-    with beside.open("w", encoding="utf-8") as stream:
-        json.dump(state, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(file)
-    sync_folder(file.parent)
+    write_durably(file, json.dumps(state).encode(), mode=0o666)
 
 
 def numbers(folder: Path) -> dict[str, int]:
@@ -72,18 +67,3 @@ def numbers(folder: Path) -> dict[str, int]:
         with suppress(OSError, ValueError, KeyError, TypeError):
             found[file.parent.name] = int(json.loads(file.read_text(encoding="utf-8"))["number"])
     return found
-
-
-def sync_file(file: Path) -> None:
-    """Make what was written to a file durable."""
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -65,12 +65,6 @@ class Tail:
         found, scores = self._rows.best(question, rows, limit)
         return self._ids[found], scores
 
-    def scores(self, question: Single, ids: Sequence[int]) -> dict[int, float]:
-        """Inner products of the question with those of the chunks that are here."""
-        rows = {id: row for id in ids if (row := self._row_of.get(id)) is not None}
-        found = self._rows.scores(question, np.fromiter(rows.values(), dtype=np.int64, count=len(rows)))
-        return dict(zip(rows, found.tolist(), strict=True))
-
     def take(self, ids: Sequence[int]) -> tuple[list[int], Half]:
         """Return those of the chunks that are here, and their vectors, shape (chunks, dimensions)."""
         rows = {id: row for id in ids if (row := self._row_of.get(id)) is not None}

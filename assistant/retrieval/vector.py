@@ -86,7 +86,8 @@ class VectorIndex:
 
     def similarities(self, question: Single, ids: Sequence[int]) -> dict[int, float]:
         """Cosine of the question to each of the chunks that are indexed."""
-        return self._view.scores(question, ids)
+        found, vectors = self._view.take(ids)
+        return dict(zip(found, (vectors @ question).tolist(), strict=True))
 
     def vectors(self, ids: Sequence[int]) -> tuple[list[int], Single]:
         """Return those of the chunks that are indexed, and their vectors, shape (chunks, dimensions)."""

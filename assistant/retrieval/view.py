@@ -47,16 +47,6 @@ class View:
             ids, scores = top(np.concatenate([more, ids]), np.concatenate([theirs, scores]), limit)
         return ids, scores
 
-    def scores(self, question: Single, ids: Sequence[int]) -> dict[int, float]:
-        """Inner products of the question with those of the chunks that are here."""
-        found = self.tail.scores(question, ids)
-        if self.base and (others := [id for id in ids if id not in found]):
-            rows = self.base.find(np.array(others, dtype=np.int64))
-            here = rows >= 0
-            scores = self.base.rows.scores(question, rows[here])
-            found |= dict(zip(np.array(others)[here].tolist(), scores.tolist(), strict=True))
-        return found
-
     def take(self, ids: Sequence[int]) -> tuple[list[int], Single]:
         """Return those of the chunks that are here, and their vectors, shape (chunks, dimensions)."""
         found, vectors = self.tail.take(ids)

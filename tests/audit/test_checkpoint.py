@@ -12,8 +12,8 @@ from assistant.audit.checkpoint import (
     open_checkpoint,
     read_verifier_key,
     verifier_key,
-    write_durably,
 )
+from assistant.durable import write_durably
 from assistant.errors import AuditError
 
 ORIGIN = "tidewell.example/answers"

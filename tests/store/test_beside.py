@@ -5,18 +5,9 @@ import pytest
 
 from assistant.reembed import reembed
 from assistant.store.beside import Beside
-from assistant.store.database import Database
 from assistant.store.documents import Documents, NewChunk, NewDocument
 from assistant.testing.embedder import FakeEmbedder
 from assistant.types import Labels
-
-
-@pytest.fixture
-def database(tmp_path):
-    database = Database.open(f"sqlite:///{tmp_path}/assistant.db")
-    database.migrate()
-    yield database
-    database.close()
 
 
 @pytest.fixture

@@ -20,14 +20,6 @@ EMBEDDER = "e" * 64
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = Database.open(f"sqlite:///{tmp_path}/assistant.db")
-    database.migrate()
-    yield database
-    database.close()
-
-
-@pytest.fixture
 def documents(database):
     return Documents(database)
 
