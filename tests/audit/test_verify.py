@@ -139,7 +139,7 @@ def test_any_edit_of_a_sealed_body_counts(logs, column):
         with Tampering(logs[5]) as place:
             was = place.query(f"SELECT {column} FROM log_bodies WHERE position = :at", at=at)[0][0]
             for index in (0, len(was) // 2, len(was) - 1):
-                other = b"\x00" if isinstance(was, bytes) else "x"
+                other = bytes([was[index] ^ 1]) if isinstance(was, bytes) else "x"  # never what was there
                 changed = was[:index] + other + was[index + 1 :]
                 place.sql(f"UPDATE log_bodies SET {column} = :v WHERE position = :at", v=changed, at=at)
                 assert positions(place) == {at}
