@@ -25,12 +25,18 @@ class _Read:
     keys: Layers
     values: Layers
 
+    def of(self, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return keys and values of a layer in the dtype of the network that reads them."""
+        keys, values = self.keys[layer], self.values[layer]
+        return (keys, values) if keys.dtype == dtype else (keys.to(dtype), values.to(dtype))
+
 
 class Reads:
     """What the rows of a view read in every layer: looked up once, since each look costs as much as a row."""
 
     def __init__(self, view: View, cache: KeyValues, groups: int) -> None:
         self.view = view
+        self.in_order = len(view.runs) == 1 and not view.segments and view.runs[0].rows is None
         self.runs = [_run(run, cache) for run in view.runs]
         self.segments = [_segment(segment, cache, groups) for segment in view.segments]
 
@@ -40,20 +46,26 @@ class Pass:
 
     def __init__(self, plan: Plan, cache: KeyValues, groups: int) -> None:
         self.plan, self.cache = plan, cache
-        self.reads, self.last = (Reads(view, cache, groups) for view in (plan.view, plan.last))
+        self.reads = self.last = Reads(plan.view, cache, groups)
+        if plan.last is not plan.view:
+            self.last = Reads(plan.last, cache, groups)
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Remember keys and values [rows, heads, head_dim] of a layer."""
-        for arena, new in ((self.cache.keys[layer], keys), (self.cache.values[layer], values)):
-            arena.index_copy_(0, self.plan.writes, _as(arena.dtype, new))
+        cache, writes = self.cache, self.plan.writes
+        dtype = cache.shape.dtype
+        if keys.dtype != dtype:
+            keys, values = keys.to(dtype), values.to(dtype)
+        cache.keys[layer].index_copy_(0, writes, keys)
+        cache.values[layer].index_copy_(0, writes, values)
 
 
 def attend(query: Tensor, layer: int, reads: Reads, scale: float) -> Tensor:
-    """Return [rows, heads, head_dim] for `query` of that shape, whose keys and values are written already."""
+    """Return [rows, heads * head_dim] for `query` [rows, heads, head_dim], whose keys and values are written."""
     view = reads.view
-    if len(view.runs) == 1 and not view.segments and view.runs[0].rows is None:
+    if reads.in_order:
         return _decode(query, layer, view.runs[0], reads.runs[0], scale)
-    result = torch.empty_like(query)
+    result = query.new_empty(query.shape[0], query.shape[1] * query.shape[2])
     for run, read in zip(view.runs, reads.runs, strict=True):
         result[run.targets] = _decode(query, layer, run, read, scale)
     for segment, read in zip(view.segments, reads.segments, strict=True):
@@ -63,27 +75,24 @@ def attend(query: Tensor, layer: int, reads: Reads, scale: float) -> Tensor:
 
 def _decode(query: Tensor, layer: int, run: Run, read: _Read, scale: float) -> Tensor:
     """Rows of a run, in the order of its targets. Places that are no row's own hold old numbers, hidden."""
-    keys, values = _as(query.dtype, read.keys[layer]), _as(query.dtype, read.values[layer])
-    rows = query[: keys.shape[0]] if run.rows is None else query.index_select(0, run.rows)
-    rows = rows.view(keys.shape[0], keys.shape[1], -1, query.shape[2])
+    keys, values = read.of(layer, query.dtype)
+    lanes, heads = keys.shape[:2]
+    rows = query if run.rows is None else query.index_select(0, run.rows)
+    rows = rows[:lanes].view(lanes, heads, -1, query.shape[2])
     result = scaled_dot_product_attention(rows, keys, values, attn_mask=run.mask, scale=scale)
-    result = result.reshape(keys.shape[0], *query.shape[1:])
+    result = result.reshape(lanes, -1)
     return result if run.places is None else result.index_select(0, run.places)
 
 
 def _prefill(query: Tensor, layer: int, segment: Segment, read: _Read, scale: float) -> Tensor:
-    keys, values = _as(query.dtype, read.keys[layer]), _as(query.dtype, read.values[layer])
+    keys, values = read.of(layer, query.dtype)
     rows = query[segment.first : segment.last]
     heads, groups = keys.shape[:2]
     split = rows.view(len(rows), heads, groups, -1).permute(1, 2, 0, 3)
     result = scaled_dot_product_attention(
         split, keys, values, attn_mask=segment.mask, is_causal=segment.causal, scale=scale
     )
-    return result.permute(2, 0, 1, 3).reshape(rows.shape)
-
-
-def _as(dtype: torch.dtype, part: Tensor) -> Tensor:
-    return part if part.dtype == dtype else part.to(dtype)
+    return result.permute(2, 0, 1, 3).reshape(len(rows), -1)
 
 
 def _run(run: Run, cache: KeyValues) -> _Read:

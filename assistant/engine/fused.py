@@ -67,7 +67,8 @@ class FusedLayer(nn.Module):
         self._head_dim, self._scale = int(attention.head_dim), float(attention.scaling)
         self._norms = [_Norm(getattr(layer, name)) for name in _NORMS]
         self._head_norms = [_Norm(getattr(attention, n)) for n in _HEAD_NORMS if hasattr(attention, n)]
-        self.qkv, self.o, self.gate_up, self.down = (
+        # in a tuple, not as submodules: looking those up is slow among products that flush the caches
+        self._products = tuple(
             MixedLinear(product_of([getattr(home, name) for name in names], packed=packed), active, slots)
             for home, names in (
                 (attention, _ATTENTION[:3]), (attention, _ATTENTION[3:]), (mlp, _MLP[:2]), (mlp, _MLP[2:])
@@ -75,11 +76,13 @@ class FusedLayer(nn.Module):
         )  # fmt: skip
         self._query = attention.q_proj.out_features // self._head_dim
         self._keys = attention.k_proj.out_features // self._head_dim
+        self._inner = mlp.gate_proj.out_features
 
     def parts(self) -> dict[str, tuple[MixedLinear, int]]:
         """Return the product that holds each of transformers' linear layers, by name, and its place there."""
-        held = (self.qkv, _ATTENTION[:3]), (self.o, _ATTENTION[3:])
-        mlp = (self.gate_up, _MLP[:2]), (self.down, _MLP[2:])
+        qkv, o, gate_up, down = self._products
+        held = (qkv, _ATTENTION[:3]), (o, _ATTENTION[3:])
+        mlp = (gate_up, _MLP[:2]), (down, _MLP[2:])
         return {
             f"{home}.{name}": (product, place)
             for home, products in (("self_attn", held), ("mlp", mlp))
@@ -91,26 +94,30 @@ class FusedLayer(nn.Module):
         self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], now: Pass, **unused: object
     ) -> Tensor:
         """Return [1, rows, hidden]; of the last layer, the rows that get logits."""
-        x, reads = hidden_states.squeeze(0), now.reads
-        query = self._remember(self._norms[0](x), position_embeddings, now)
-        if self._last:
+        qkv, o, gate_up, down = self._products
+        x, reads = hidden_states[0], now.reads
+        query = self._remember(qkv.run(self._norms[0](x)), position_embeddings, now)
+        if self._last and now.last is not reads:
+            if not now.plan.owners:
+                return hidden_states[:, :0]
             x, query, reads = x[now.plan.keep], query[now.plan.keep], now.last
             self._active.mix = reads.view.mix
-        seen = attend(query, self._number, reads, self._scale).flatten(1)
-        x = self.o.run(seen, added=x)
-        gate, up = self.gate_up.run(self._norms[1](x)).chunk(2, dim=1)
-        return self.down.run(silu(gate).mul_(up), added=x).unsqueeze(0)
+        x = o.run(attend(query, self._number, reads, self._scale), added=x)
+        both = gate_up.run(self._norms[1](x))
+        gate, up = both.narrow(1, 0, self._inner), both.narrow(1, self._inner, self._inner)
+        return down.run(silu(gate).mul_(up), added=x)[None]
 
-    def _remember(self, x: Tensor, rotation: tuple[Tensor, Tensor], now: Pass) -> Tensor:
-        """Write keys and values of `x` [rows, hidden]; return the queries [rows, heads, head_dim]."""
-        heads = self.qkv.run(x).view(x.shape[0], -1, self._head_dim)
-        turned, values = heads.split_with_sizes([self._query + self._keys, self._keys], 1)
+    def _remember(self, projected: Tensor, rotation: tuple[Tensor, Tensor], now: Pass) -> Tensor:
+        """Write keys and values of `projected` [rows, queries, keys and values]; return [rows, heads, dim]."""
+        queries, keys = self._query, self._keys
+        heads = projected.view(projected.shape[0], -1, self._head_dim)
+        turned = heads.narrow(1, 0, queries + keys)
         if self._head_norms:
-            parts = turned.split_with_sizes([self._query, self._keys], 1)
+            parts = turned.split_with_sizes([queries, keys], 1)
             turned = torch.cat([norm(part) for norm, part in zip(self._head_norms, parts, strict=True)], 1)
-        query, keys = rotate(turned, rotation).split_with_sizes([self._query, self._keys], 1)
-        now.write(self._number, keys, values)
-        return query
+        turned = rotate(turned, rotation)
+        now.write(self._number, turned.narrow(1, queries, keys), heads.narrow(1, queries + keys, keys))
+        return turned.narrow(1, 0, queries)
 
 
 class Rotation(nn.Module):

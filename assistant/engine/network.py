@@ -118,7 +118,7 @@ def _attention(
     """Attention of a layer that is not fused; query [1, heads, rows, head_dim]."""
     now.write(module.layer_idx, key[0].transpose(0, 1), value[0].transpose(0, 1))
     rows = query[0].transpose(0, 1).contiguous()
-    return attend(rows, module.layer_idx, now.reads, scaling)[None], None
+    return attend(rows, module.layer_idx, now.reads, scaling).view(1, *rows.shape), None
 
 
 class _Head(nn.Module):
@@ -129,6 +129,8 @@ class _Head(nn.Module):
         self._product = product
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.shape[1]:
+            return x.new_empty(*x.shape[:-1], *self._product.outs)
         logits = self._product(x.flatten(0, -2))
         return logits.view(*x.shape[:-1], logits.shape[1])
 

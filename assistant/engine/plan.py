@@ -92,8 +92,8 @@ class Plan:
     """One forward pass.
 
     `tokens`, `positions` and `writes` (places in the arena) are [rows]; `keep` are the rows that get
-    logits, `last` the view of these alone, for the last layer. `owners[i]` is the number of the span
-    to which the i-th kept row belongs.
+    logits, `last` the view of these alone, for the last layer: the same one where all do. `owners[i]` is
+    the number of the span to which the i-th kept row belongs.
     """
 
     tokens: Tensor
@@ -125,14 +125,15 @@ def plan(spans: Sequence[Span], device: str = "cpu") -> Plan:
     tokens = [token for span in ordered for token in span.tokens]
     positions = [place for span in ordered for place in range(span.start, span.stop)]
     writes = [span.lane.offset + place for span in ordered for place in range(span.start, span.stop)]
+    view = whole.view(runs)
     return Plan(
         tokens=torch.tensor(tokens, device=device),
         positions=torch.tensor(positions, device=device),
         writes=torch.tensor(writes, device=device),
         keep=torch.tensor(keep, dtype=torch.long, device=device),
         owners=tuple(owners),
-        view=whole.view(runs),
-        last=kept.view(runs),
+        view=view,
+        last=kept.view(runs) if pieces else view,
     )
 
 

@@ -42,23 +42,23 @@ class Product:
         self.dtype, self.device = weight.dtype, weight.device
         self._packed = packed
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, None) if packed else weight
+        if packed:
+            self._run = torch.ops.mkldnn._linear_pointwise.default
+            self._run_added = torch.ops.mkldnn._linear_pointwise.binary
 
     def zeros(self, *size: int) -> Tensor:
         """Return zeros of the weights' dtype, where they are."""
         return torch.zeros(size, dtype=self.dtype, device=self.device)
 
     def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        """Return [n, out] for `x` [n, in], and `added` [n, out] with it."""
+        """Return [n, out] for `x` [n, in], n at least 1, and `added` [n, out] with it."""
         if not self._packed:
             result = torch.nn.functional.linear(x, self._weight, self._bias)
             return result if added is None else result.add_(added)
-        if not x.shape[0]:
-            return x.new_empty(0, sum(self.outs))
-        run = torch.ops.mkldnn._linear_pointwise
         packed: Tensor = (
-            run.default(x, self._weight, self._bias, "none", [], "")
+            self._run(x, self._weight, self._bias, "none", [], "")
             if added is None
-            else run.binary(x, added, self._weight, self._bias, "add")
+            else self._run_added(x, added, self._weight, self._bias, "add")
         )
         return packed
 
