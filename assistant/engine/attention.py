@@ -61,7 +61,7 @@ class Pass:
 
 
 def attend(query: Tensor, layer: int, reads: Reads, scale: float) -> Tensor:
-    """Return [rows, heads * head_dim] for `query` [rows, heads, head_dim], whose keys and values are written."""
+    """Return [rows, heads * head_dim] for `query` [rows, heads, head_dim]; its keys are there."""
     view = reads.view
     if reads.in_order:
         return _decode(query, layer, view.runs[0], reads.runs[0], scale)

@@ -108,7 +108,7 @@ class FusedLayer(nn.Module):
         return down.run(silu(gate).mul_(up), added=x)[None]
 
     def _remember(self, projected: Tensor, rotation: tuple[Tensor, Tensor], now: Pass) -> Tensor:
-        """Write keys and values of `projected` [rows, queries, keys and values]; return [rows, heads, dim]."""
+        """Write keys and values of `projected` [rows, out]; return its queries [rows, heads, head_dim]."""
         queries, keys = self._query, self._keys
         heads = projected.view(projected.shape[0], -1, self._head_dim)
         turned = heads.narrow(1, 0, queries + keys)
