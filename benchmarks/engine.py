@@ -26,7 +26,7 @@ from benchmarks.parts import (
     overload,
     prefix,
 )
-from benchmarks.parts.bench import Bench, free, say
+from benchmarks.parts.bench import Bench, apart, free, say
 from benchmarks.rates import Rates, has_amx
 from benchmarks.sides import adapters
 from benchmarks.sides.adapters import Shape
@@ -51,7 +51,8 @@ def run(options: Options) -> Iterator[Figure]:
     """Yield this machine's rates, then the figures of every part that is asked for."""
     settings = load(ROOT / "assistant.yaml")
     with tempfile.TemporaryDirectory() as name:
-        bench = ground(located(settings.models.base, settings), Path(name), quick=options.quick)
+        model = located(settings.models.base, settings)
+        bench = apart(lambda: ground(model, Path(name), quick=options.quick))
         yield from machine(bench)
         parts = GPU_PARTS if options.gpu else PARTS
         for part in options.only or parts:

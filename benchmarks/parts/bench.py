@@ -10,15 +10,19 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 from assistant.types import AdapterVersion
 from benchmarks.figures import Figure
 from benchmarks.rates import Rates
 from benchmarks.sides.base import Record
 from benchmarks.sides.workload import Texts
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,12 @@ def alternate(sides: Mapping[str, Callable[[], Record]], rounds: int) -> Rounds:
             records[name].append(record)
             say(f"round {number + 1} of {rounds}, {name}: {record.seconds:.1f} s")
     return Rounds(records)
+
+
+def apart(run: Callable[[], T]) -> T:
+    """Run in a thread that ends: OpenMP keeps idle workers for each that computed, which slow the others."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(run).result()
 
 
 def free() -> None:

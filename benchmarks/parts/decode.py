@@ -6,16 +6,15 @@ request decodes all the time. It owns the ratios of steps; throughput is `end_to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from benchmarks.figures import Figure
 from benchmarks.parts import floor
-from benchmarks.parts.bench import Bench, Rounds, alternate, free, say
+from benchmarks.parts.bench import Bench, Rounds, alternate, apart, free, say
 from benchmarks.parts.floor import Size
 from benchmarks.parts.trial import Tried, better
-from benchmarks.sides.base import Record
+from benchmarks.sides.base import Call, Record
 from benchmarks.sides.ours import Ours
 from benchmarks.sides.with_transformers import Generate, Prefilled
 from benchmarks.sides.workload import CONTEXT_TOKENS, contexts, mixed
@@ -25,52 +24,49 @@ def run(bench: Bench) -> Iterator[Figure]:
     """Yield steps, their ratios, and the share of the floor that is reached."""
     rows, lengths, rounds = (4, (24, 32), 1) if bench.quick else (32, CONTEXT_TOKENS, 3)
     calls = contexts(bench.texts, rows, new_tokens=8 if bench.quick else 32, lengths=lengths)
-    batch = better(bench, lambda dtype: Generate(bench.folder, dtype), calls, computed=True)
-    single = better(bench, lambda dtype: Generate(bench.folder, dtype), calls[:1], computed=True)
-    jobs = {
-        "ours": calls,
-        "ours_1_adapter": mixed(calls, 1),
-        "ours_8_adapters": mixed(calls, 8),
-        "ours_batch_1": calls[:1],
-    }
+    yield from _one(bench, calls[:1], rounds)
+    theirs = apart(lambda: better(bench, partial(Generate, bench.folder), calls, computed=True))
+    yield from _trial(bench, theirs, "batch_32")
+    jobs = {"ours": calls, "ours_1_adapter": mixed(calls, 1), "ours_8_adapters": mixed(calls, 8)}
     kept_mb = Size.read(bench.folder).kept_mb([call for own in jobs.values() for call in own])
     with Ours.open(bench.folder, bench.versions, prefix_cache_mb=kept_mb) as ours:
         for name, own in jobs.items():
             say(f"{name}: prompts are computed and kept")
             ours.run_again(own)
-        theirs, their_one = Prefilled(batch.side, calls), Prefilled(single.side, calls[:1])
-        measured = alternate(
-            {
-                **{name: partial(ours.run_again, own) for name, own in jobs.items()},
-                "transformers": partial(_apart, theirs.run),
-                "transformers_batch_1": partial(_apart, their_one.run),
-            },
-            rounds,
-        )
+        prefilled = apart(lambda: Prefilled(theirs.side, calls))
+        sides = {name: partial(ours.run_again, own) for name, own in jobs.items()}
+        measured = alternate({**sides, "transformers": lambda: apart(prefilled.run)}, rounds)
         dtype = ours.dtype
     free()
-    yield from _figures(bench, measured, batch, single)
+    yield from _figures(
+        bench,
+        measured,
+        ("8_adapters_to_base", "ours", "ours_8_adapters", 0.8, 0.9),
+        ("1_adapter_to_base", "ours", "ours_1_adapter", 0.88, 0.95),
+        ("base_to_transformers", "transformers", "ours", 1.3, None),
+    )
     step_s = measured.median("ours_8_adapters", _step)
     yield from floor.figures(bench, mixed(calls, 8), dtype, step_s, "8_adapters")
     yield from floor.figures(bench, calls, dtype, measured.median("ours", _step), "base")
 
 
-def _figures(
-    bench: Bench, measured: Rounds, batch: Tried[Generate], single: Tried[Generate]
-) -> Iterator[Figure]:
-    for name, tried in (("batch_32", batch), ("batch_1", single)):
-        for dtype, seconds in tried.seconds.items():
-            yield bench.figure(f"decode_trial_transformers_{name}_{dtype}", seconds, "s")
-    for name in measured.records:
-        yield bench.figure(f"decode_step_{name}", 1000 * measured.median(name, _step), "ms")
-    for name, one, other, bar, aim in (
-        ("8_adapters_to_base", "ours", "ours_8_adapters", 0.8, 0.9),
-        ("1_adapter_to_base", "ours", "ours_1_adapter", 0.88, 0.95),
-        ("base_to_transformers", "transformers", "ours", 1.3, None),
+def _one(bench: Bench, call: Sequence[Call], rounds: int) -> Iterator[Figure]:
+    """One request alone. Each side too: an idle engine's threads would slow transformers, and the reverse."""
+    theirs = apart(lambda: better(bench, partial(Generate, bench.folder), call, computed=True))
+    yield from _trial(bench, theirs, "batch_1")
+
+    def ours() -> Record:
+        with Ours.open(bench.folder, prefix_cache_mb=Size.read(bench.folder).kept_mb(call)) as engine:
+            engine.run_again(call)
+            return engine.run_again(call)
+
+    prefilled = apart(lambda: Prefilled(theirs.side, call))
+    sides = {"ours_batch_1": ours, "transformers_batch_1": lambda: apart(prefilled.run)}
+    yield from _figures(
+        bench,
+        alternate(sides, rounds),
         ("batch_1_to_transformers", "transformers_batch_1", "ours_batch_1", 1.2, None),
-    ):
-        speed = measured.ratio(one, other, _step)
-        yield bench.figure(f"decode_speed_{name}", speed, "ratio", at_least=bar, aim=aim)
+    )
     yield Figure(
         figure="decode_speed_batch_1_to_llama_cpp",
         value=None,
@@ -80,10 +76,20 @@ def _figures(
     )
 
 
-def _apart(run: Callable[[], Record]) -> Record:
-    """Run in a thread that ends: OpenMP keeps idle workers for each that computed, which slow the others."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(run).result()
+def _trial(bench: Bench, tried: Tried[Generate], name: str) -> Iterator[Figure]:
+    for dtype, seconds in tried.seconds.items():
+        yield bench.figure(f"decode_trial_transformers_{name}_{dtype}", seconds, "s")
+
+
+def _figures(
+    bench: Bench, measured: Rounds, *ratios: tuple[str, str, str, float, float | None]
+) -> Iterator[Figure]:
+    """Yield every side's step, then ratios of two: name, the slower, the faster, bar and aim."""
+    for name in measured.records:
+        yield bench.figure(f"decode_step_{name}", 1000 * measured.median(name, _step), "ms")
+    for name, one, other, bar, aim in ratios:
+        speed = measured.ratio(one, other, _step)
+        yield bench.figure(f"decode_speed_{name}", speed, "ratio", at_least=bar, aim=aim)
 
 
 def _step(record: Record) -> float:
