@@ -77,8 +77,8 @@ def _decode(query: Tensor, layer: int, run: Run, read: _Read, scale: float) -> T
     """Rows of a run, in the order of its targets. Places that are no row's own hold old numbers, hidden."""
     keys, values = read.of(layer, query.dtype)
     lanes, heads = keys.shape[:2]
-    rows = query if run.rows is None else query.index_select(0, run.rows)
-    rows = rows[:lanes].view(lanes, heads, -1, query.shape[2])
+    rows = query.narrow(0, 0, lanes) if run.rows is None else query.index_select(0, run.rows)
+    rows = rows.view(lanes, heads, -1, query.shape[2])
     result = scaled_dot_product_attention(rows, keys, values, attn_mask=run.mask, scale=scale)
     result = result.reshape(lanes, -1)
     return result if run.places is None else result.index_select(0, run.places)

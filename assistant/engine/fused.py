@@ -1,8 +1,11 @@
-"""Decoder layers of Llama's shape (Llama, Qwen, Mistral, SmolLM), with fewer and larger products.
+"""Decoders of Llama's shape (Llama, Qwen, Mistral, SmolLM), with fewer and larger products.
 
-It owns one layer's computation over a plan: query, key and value in one product, gate and up in another,
-keys and values straight into the arena, and in the last layer only the rows that get logits. It takes the
-weights of transformers' own layer and its place in the model; it refuses layers of another shape.
+It owns their computation over a plan: query, key and value in one product, gate and up in another, keys and
+values straight into the arena, and in the last layer only the rows that get logits. It takes the weights out
+of transformers' own model; it refuses models of another shape.
+
+A row alone computes for 10 to 100 µs at a time and then waits for weights that flush the caches, so every
+kernel and every step of Python that a layer does not take counts: a tenth of the time in all.
 """
 
 from __future__ import annotations
@@ -23,13 +26,61 @@ _NORMS = ("input_layernorm", "post_attention_layernorm")
 _HEAD_NORMS = ("q_norm", "k_norm")
 
 
-def is_llama_shaped(layer: nn.Module, config: Any) -> bool:  # noqa: ANN401 - transformers is untyped
-    """Whether a decoder layer holds just the parts that this file computes."""
+class FusedDecoder:
+    """The whole model as one function of a plan.
+
+    Args:
+        model: a causal language model that `is_llama_shaped`. Its layers and output layer are taken over:
+            it is left without layers.
+        active: where the mix of the running step stands.
+        slots: how many adapters can be resident.
+        packed: whether weights are kept in oneDNN's layout.
+    """
+
+    def __init__(self, model: Any, active: Active, *, slots: int, packed: bool) -> None:  # noqa: ANN401
+        inner = model.model
+        self._embed, self._rotary, self._norm = inner.embed_tokens, inner.rotary_emb, _Norm(inner.norm)
+        last = len(inner.layers) - 1
+        self._layers = [
+            FusedLayer(layer, number, last=number == last, active=active, slots=slots, packed=packed)
+            for number, layer in enumerate(inner.layers)
+        ]
+        self._head = product_of([model.lm_head], packed=packed)
+        inner.layers = nn.ModuleList()
+
+    def parts(self) -> dict[str, tuple[MixedLinear, int]]:
+        """Return the product that holds each of transformers' linear layers, by name, and its place there."""
+        return {
+            f"model.layers.{number}.{name}": part
+            for number, layer in enumerate(self._layers)
+            for name, part in layer.parts().items()
+        }
+
+    def __call__(self, now: Pass) -> Tensor:
+        """Return logits [kept rows, vocabulary]."""
+        plan = now.plan
+        x = self._embed(plan.tokens)
+        rotation = rotated(*self._rotary(x, position_ids=plan.positions[None]))
+        for layer in self._layers:
+            x = layer(x, rotation, now)
+        return self._head(self._norm(x)) if plan.owners else x.new_empty(0, *self._head.outs)
+
+
+def is_llama_shaped(model: Any) -> bool:  # noqa: ANN401 - transformers is untyped
+    """Whether a model holds just the parts that are computed here; logits tell whether they do just that."""
+    inner = getattr(model, "model", None)
+    if type(getattr(model, "lm_head", None)) is not nn.Linear or inner is None:
+        return False
+    children = {name for name, _ in inner.named_children()}
+    if children != {"embed_tokens", "layers", "norm", "rotary_emb"} or not _is_norm(inner.norm):
+        return False
+    return getattr(model.config, "hidden_act", "") == "silu" and all(map(_is_layer, inner.layers))
+
+
+def _is_layer(layer: nn.Module) -> bool:
     attention, mlp = getattr(layer, "self_attn", None), getattr(layer, "mlp", None)
     children = {name for name, _ in layer.named_children()}
     if children != {"self_attn", "mlp", *_NORMS} or not all(_is_norm(getattr(layer, n)) for n in _NORMS):
-        return False
-    if getattr(config, "hidden_act", "") != "silu":
         return False
     heads = {name for name, _ in attention.named_children()} if attention else set()
     if heads - set(_HEAD_NORMS) - {"rotary_fn"} != set(_ATTENTION):
@@ -42,8 +93,8 @@ def _is_norm(part: nn.Module) -> bool:
     return type(part).__name__.endswith("RMSNorm") and hasattr(part, "variance_epsilon")
 
 
-class FusedLayer(nn.Module):
-    """Takes the place of a decoder layer and its weights.
+class FusedLayer:
+    """One decoder layer, with the weights of transformers' own.
 
     Args:
         layer: transformers' own.
@@ -59,15 +110,13 @@ class FusedLayer(nn.Module):
         last: bool,
         active: Active,
         slots: int,
-        packed: bool,  # noqa: ANN401
+        packed: bool,
     ) -> None:
-        super().__init__()
         attention, mlp = layer.self_attn, layer.mlp
         self._number, self._last, self._active = number, last, active
         self._head_dim, self._scale = int(attention.head_dim), float(attention.scaling)
         self._norms = [_Norm(getattr(layer, name)) for name in _NORMS]
         self._head_norms = [_Norm(getattr(attention, n)) for n in _HEAD_NORMS if hasattr(attention, n)]
-        # in a tuple, not as submodules: looking those up is slow among products that flush the caches
         self._products = tuple(
             MixedLinear(product_of([getattr(home, name) for name in names], packed=packed), active, slots)
             for home, names in (
@@ -90,22 +139,20 @@ class FusedLayer(nn.Module):
             for place, name in enumerate(names)
         }
 
-    def forward(
-        self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], now: Pass, **unused: object
-    ) -> Tensor:
-        """Return [1, rows, hidden]; of the last layer, the rows that get logits."""
+    def __call__(self, x: Tensor, rotation: tuple[Tensor, Tensor], now: Pass) -> Tensor:
+        """Return [rows, hidden] for `x` [rows, hidden]; of the last layer, the rows that get logits."""
         qkv, o, gate_up, down = self._products
-        x, reads = hidden_states[0], now.reads
-        query = self._remember(qkv.run(self._norms[0](x)), position_embeddings, now)
+        reads = now.reads
+        query = self._remember(qkv.run(self._norms[0](x)), rotation, now)
         if self._last and now.last is not reads:
             if not now.plan.owners:
-                return hidden_states[:, :0]
+                return x[:0]
             x, query, reads = x[now.plan.keep], query[now.plan.keep], now.last
             self._active.mix = reads.view.mix
         x = o.run(attend(query, self._number, reads, self._scale), added=x)
         both = gate_up.run(self._norms[1](x))
         gate, up = both.narrow(1, 0, self._inner), both.narrow(1, self._inner, self._inner)
-        return down.run(silu(gate).mul_(up), added=x)[None]
+        return down.run(silu(gate).mul_(up), added=x)
 
     def _remember(self, projected: Tensor, rotation: tuple[Tensor, Tensor], now: Pass) -> Tensor:
         """Write keys and values of `projected` [rows, out]; return its queries [rows, heads, head_dim]."""
@@ -120,18 +167,10 @@ class FusedLayer(nn.Module):
         return turned.narrow(1, 0, queries)
 
 
-class Rotation(nn.Module):
-    """transformers' rotary embedding, in the form that `rotate` takes."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self._inner = inner
-
-    def forward(self, x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cos and sin [rows, 1, head_dim] of positions [1, rows]; the left half of sin is negative."""
-        cos, sin = (part[0, :, None] for part in self._inner(x, position_ids=position_ids))
-        left, right = sin.chunk(2, dim=2)
-        return cos, torch.cat((-left, right), dim=2)
+def rotated(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """Return transformers' [1, rows, head_dim] as `rotate` takes them: the left half of sin is negative."""
+    left, right = sin[0, :, None].chunk(2, dim=2)
+    return cos[0, :, None], torch.cat((-left, right), dim=2)
 
 
 def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
@@ -145,14 +184,13 @@ class _Norm:
 
     def __init__(self, part: Any) -> None:  # noqa: ANN401 - transformers is untyped
         self._weight, self._epsilon = part.weight.detach(), float(part.variance_epsilon)
-        self._mirrored = torch.cat((self._weight, self._weight))
+        self._mirrored = torch.stack((self._weight, self._weight))
         self._signs = self._weight.new_tensor([[1.0], [-1.0]])
 
     def __call__(self, x: Tensor) -> Tensor:
         size = x.shape[-1]
         if x.shape[0] != 1 or x.dim() > 2:
             return rms_norm(x, (size,), self._weight, self._epsilon)
-        # The norm of x beside -x has mean 0, so the usual layer norm gives the same in a third of the
-        # kernels: among products whose weights flush the caches, each kernel of one row costs as much.
-        both = (self._signs * x).view(1, -1)
-        return layer_norm(both, (2 * size,), self._mirrored, None, self._epsilon).narrow(1, 0, size)
+        # The norm of x beside -x has mean 0: the usual layer norm gives the same in a third of the kernels.
+        both = layer_norm(self._signs * x, (2, size), self._mirrored, None, self._epsilon)
+        return both.narrow(0, 0, 1)

@@ -1,8 +1,8 @@
 """A causal language model of transformers, made to run plans: many requests, many adapters, one pass.
 
-It owns how the model is entered: Llama-shaped decoder layers are replaced by fused ones, other models keep
-theirs and get an attention function of ours by transformers' `AttentionInterface`; each linear layer that
-an adapter may target becomes a mixed one. It refuses models whose attention a plan cannot express: those
+It owns how the model is entered: one of Llama's shape is computed by a fused decoder, others by their own
+forward with an attention function of ours, by transformers' `AttentionInterface`; each linear layer that an
+adapter may target becomes a mixed one. It refuses models whose attention a plan cannot express: those
 run on the plain path (`plain`).
 """
 
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from assistant.engine.attention import Pass, attend
 from assistant.engine.cache import KeyValues, Shape
-from assistant.engine.fused import FusedLayer, Rotation, is_llama_shaped
+from assistant.engine.fused import FusedDecoder, is_llama_shaped
 from assistant.engine.lanes import Lane, size_for
 from assistant.engine.mixed import Active, MixedLinear
 from assistant.engine.plan import Plan, Span, plan
-from assistant.engine.product import Product, product_of
+from assistant.engine.product import product_of
 
 ATTENTION = "assistant_lanes"
 
@@ -41,21 +41,30 @@ class Network:
         self._groups = model.config.num_attention_heads // cache_shape(model.config, self.dtype, "").heads
         self.supported = bool(getattr(model, "_supports_attention_backend", False))
         self.products: dict[str, tuple[MixedLinear, int]] = {}
-        self.fused = _fuse(self, model, self._active, packed=packed, slots=slots)
+        self._decoder: FusedDecoder | None = None
+        if is_llama_shaped(model):
+            self._decoder = FusedDecoder(model, self._active, slots=slots, packed=packed)
+            self.products |= self._decoder.parts()
         mix_linears(self.products, model, self._active, packed=packed, slots=slots)
-        if self.fused and packed and isinstance(model.lm_head, nn.Linear):
-            model.lm_head = _Head(product_of([model.lm_head], packed=True))
         use_attention(model)
+
+    @property
+    def fused(self) -> bool:
+        """Whether the model is of the shape that is computed without its own forward."""
+        return self._decoder is not None
 
     def run(self, plan: Plan, cache: KeyValues) -> Tensor:
         """Run a plan; return logits [kept rows, vocabulary]."""
         self._active.mix = plan.view.mix
+        now = Pass(plan, cache, self._groups)
+        if self._decoder:
+            return self._decoder(now)
         output = self._model(
             input_ids=plan.tokens[None],
             position_ids=plan.positions[None],
             use_cache=False,
-            now=Pass(plan, cache, self._groups),
-            logits_to_keep=0 if self.fused else plan.keep,
+            now=now,
+            logits_to_keep=plan.keep,
         )
         logits: Tensor = output.logits[0]
         return logits
@@ -119,35 +128,6 @@ def _attention(
     now.write(module.layer_idx, key[0].transpose(0, 1), value[0].transpose(0, 1))
     rows = query[0].transpose(0, 1).contiguous()
     return attend(rows, module.layer_idx, now.reads, scaling).view(1, *rows.shape), None
-
-
-class _Head(nn.Module):
-    """The output layer as a packed product."""
-
-    def __init__(self, product: Product) -> None:
-        super().__init__()
-        self._product = product
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not x.shape[1]:
-            return x.new_empty(*x.shape[:-1], *self._product.outs)
-        logits = self._product(x.flatten(0, -2))
-        return logits.view(*x.shape[:-1], logits.shape[1])
-
-
-def _fuse(network: Network, model: Any, active: Active, *, packed: bool, slots: int) -> bool:  # noqa: ANN401
-    """Replace the decoder layers, if all have Llama's shape."""
-    layers = getattr(getattr(model, "model", None), "layers", None)
-    if layers is None or not all(is_llama_shaped(layer, model.config) for layer in layers):
-        return False
-    for number, layer in enumerate(layers):
-        last = number == len(layers) - 1
-        fused = FusedLayer(layer, number, last=last, active=active, slots=slots, packed=packed)
-        layers[number] = fused
-        for name, part in fused.parts().items():
-            network.products[f"model.layers.{number}.{name}"] = part
-    model.model.rotary_emb = Rotation(model.model.rotary_emb)
-    return True
 
 
 def mix_linears(

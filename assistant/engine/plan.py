@@ -192,7 +192,6 @@ def _run(size: int, rows: Sequence[int], spans: Sequence[Span], device: str) -> 
     even = min(seen) == longest
     if not even and device != "cpu":  # GPUs read masks in pieces of eight
         longest = min(size, -(-longest // 8) * 8)
-    visible = torch.arange(longest, device=device) < torch.tensor(seen, device=device)[:, None]
     in_order = of_lane == list(range(len(spans)))
     return Run(
         size=size,
@@ -202,5 +201,10 @@ def _run(size: int, rows: Sequence[int], spans: Sequence[Span], device: str) -> 
         rows=None if in_order else torch.tensor(of_lane, device=device),
         places=None if len(rows) == last - first else torch.tensor(places, device=device),
         targets=torch.tensor(list(rows), device=device),
-        mask=None if even else visible[:, None, None],
+        mask=None if even else _below(seen, longest, device)[:, None, None],
     )
+
+
+def _below(seen: Sequence[int], longest: int, device: str) -> Tensor:
+    """Mask [lanes, longest], true where the j-th place is among the first `seen` of a lane."""
+    return torch.arange(longest, device=device) < torch.tensor(seen, device=device)[:, None]
