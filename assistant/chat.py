@@ -12,87 +12,29 @@ import math
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from assistant.adapters.registry import CHAMPION, Registry
 from assistant.config import Settings
-from assistant.engine.base import Delta, Engine, GenerateRequest
+from assistant.engine.base import Engine, GenerateRequest
 from assistant.engine.sampling import check
 from assistant.errors import BadRequest, Forbidden, TooLarge
 from assistant.policies.access import Access
 from assistant.policies.output import Gate, Outcome
 from assistant.policies.permissions import Permissions
-from assistant.policies.rules import Facts, RuleBook, evidence
-from assistant.prompt import GENERIC_LEAD, GENERIC_STYLE, PUBLIC_MESSAGES, Prompt, compose, scope
+from assistant.policies.rules import RuleBook, evidence
+from assistant.prompt import GENERIC_LEAD, GENERIC_STYLE, PUBLIC_MESSAGES, compose, scope
 from assistant.record import Recorder
 from assistant.retrieval.conversation import standalone
 from assistant.retrieval.rank import Found
 from assistant.retrieval.search import Search
 from assistant.routing.router import Router
+from assistant.turn import Closed, Event, Opened, Text, Turn
 from assistant.types import AdapterVersion, Answer, Decision, Passage, Question, Route, Sampling, Status
 
 MAX_QUESTION_CHARACTERS = 20_000
 ROUTED_BY = 8
 """Passages whose departments the router looks at."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """The question is recorded under this id; its text follows."""
-
-    id: str
-    route: Route
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
-    """A piece of the answer that passed every output rule."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
-    """The answer is complete and its entry durable. Always the last event."""
-
-    answer: Answer
-
-
-Event = Opened | Text | Closed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """Everything known of one question so far; each step returns the next one."""
-
-    id: str
-    asked: Question
-    route: Route = Route(department=None)
-    version: AdapterVersion | None = None
-    decisions: tuple[Decision, ...] = ()
-    permitted: frozenset[int] = frozenset()
-    passages: tuple[Passage, ...] = ()
-    prompt: Prompt | None = None
-    usage: Delta = field(default_factory=lambda: Delta(text=""))
-
-    @property
-    def facts(self) -> Facts:
-        """What rules may look at."""
-        return Facts(
-            question=self.asked.text,
-            user=self.asked.user,
-            department=self.route.department,
-            passages=self.passages,
-        )
-
-    @property
-    def block(self) -> Decision | None:
-        """The first decision that ends the question without generation."""
-        return next((decision for decision in self.decisions if decision.blocks), None)
-
-    def decided(self, *decisions: Decision) -> Turn:
-        """Return the turn with more decisions."""
-        return replace(self, decisions=(*self.decisions, *decisions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

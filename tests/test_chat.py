@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from assistant.chat import Closed, Opened, Text
 from assistant.engine.base import Delta
 from assistant.errors import AuditError, BadRequest, EngineError, TooLarge, Unknown
 from assistant.testing.engine import FakeEngine
 from assistant.testing.workspace import STYLES, add, workspace, write_adapter
+from assistant.turn import Closed, Opened, Text
 from assistant.types import Labels, Message, Question, Sampling
 
 LEAVE = "How long is parental leave?"

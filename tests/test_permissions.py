@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assistant.chat import Text
 from assistant.engine.base import Delta
 from assistant.policies.output import Gate
 from assistant.policies.rules import Facts
 from assistant.testing.engine import FakeEngine
 from assistant.testing.workspace import add, workspace
+from assistant.turn import Text
 from assistant.types import AccessClass, Chunk, Document, Labels, Passage, Question, User
 
 ROOT = Path(__file__).parents[1]

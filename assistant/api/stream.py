@@ -26,8 +26,8 @@ from assistant.api.completions import (
 from assistant.api.errors import error_body, unexpected_body
 from assistant.api.limits import while_connected
 from assistant.api.schemas import ErrorBody
-from assistant.chat import Closed, Event, Opened, Text
 from assistant.errors import AssistantError
+from assistant.turn import Closed, Event, Opened, Text
 
 Events = AsyncGenerator[Event, None]
 

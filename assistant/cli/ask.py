@@ -50,7 +50,7 @@ async def _ask(app: App, asked: Question, *, show: bool) -> Answer:
 
 async def streamed(app: App, asked: Question, *, indent: str = "") -> Answer:
     """Print an answer as it comes, then its route, sources and receipt."""
-    from assistant.chat import Closed, Opened, Text
+    from assistant.turn import Closed, Opened, Text
 
     flow = Flow(indent)
     printed = ""

@@ -27,9 +27,9 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field
 
 from assistant.app import App
-from assistant.chat import Closed, Event, Text
 from assistant.errors import BadRequest
 from assistant.prompt import SYSTEM, Source
+from assistant.turn import Closed, Event, Text
 from assistant.types import Answer, Message, Passage, Question, Sampling
 
 
