@@ -1,14 +1,18 @@
 """Texts -> unit vectors with a pinned embedding model, in the way this machine runs fastest.
 
 It owns tokenization, batching and normalisation; `encoder` runs the model and `embedding_speed` finds out
-how. It refuses models whose pooling it does not know, and never reaches for a network.
+how. The weights, and torch with them, are loaded when something is first embedded: an ingest that finds
+nothing new needs neither. It refuses models whose pooling it does not know, and never reaches for a network.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,22 +35,25 @@ _CHARACTERS_PER_TOKEN = 32
 
 
 class Embedder:
-    """An embedding model in this process. `dimensions` and `max_tokens` are the model's own."""
+    """An embedding model in this process. `dimensions` and `max_tokens` are the model's own.
+
+    Args:
+        model: loads the model and says in which way it is fastest; called once, when first needed.
+    """
 
     def __init__(
         self,
         *,
-        encoder: Encoder,
+        model: Callable[[], tuple[Encoder, Speed]],
         tokenizer: Tokenizer,
         dimensions: int,
         longest: int,
         digest: str,
-        speed: Speed,
     ) -> None:
-        self._encoder, self._tokenizer, self._longest = encoder, tokenizer, longest
+        self._load, self._tokenizer, self._longest = model, tokenizer, longest
+        self._loaded: tuple[Encoder, Speed] | None = None
         self._workers: Workers | None = None
-        self._lock = threading.Lock()
-        self.speed = speed
+        self._lock = threading.RLock()
         self.digest = digest
         self.dimensions = dimensions
         self.max_tokens = longest - len(tokenizer.encode("").ids)
@@ -62,7 +69,7 @@ class Embedder:
         max_tokens: int | None = None,
         remembered: Path | None = None,
     ) -> Embedder:
-        """Load a model folder; `auto` picks a GPU where there is one, and the faster dtype.
+        """Open and check a model folder; `auto` picks a GPU where there is one, and the faster dtype.
 
         Args:
             max_tokens: longest input with special tokens; default: what the model was trained for.
@@ -71,31 +78,31 @@ class Embedder:
         Raises:
             ModelError: files are missing or damaged, or the pooling is of a kind not known here.
         """
-        import torch
         from tokenizers import Tokenizer
 
-        if threads is not None:
-            torch.set_num_threads(threads)
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        try:
+        def model() -> tuple[Encoder, Speed]:
+            with _usable(folder):
+                return _encoder(folder, threads, device, dtype, remembered)
+
+        with _usable(folder):
             limit = max_tokens or longest(folder)
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             identity = f"{model_digest(folder)}:{pooling(folder)}:{limit}"
-            encoder, speed, dimensions = _encoder(folder, device, dtype, remembered)
-        except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
-            raise ModelError(
-                f"{folder} holds no usable embedding model: {error}", remedy="Run `assistant models verify`."
-            ) from error
+            dimensions = _dimensions(folder)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return cls(
-            encoder=encoder,
+            model=model,
             tokenizer=tokenizer,
             dimensions=dimensions,
             longest=limit,
             digest=hashlib.sha256(identity.encode()).hexdigest(),
-            speed=speed,
         )
+
+    @cached_property
+    def speed(self) -> Speed:
+        """The way in which it embeds on this machine."""
+        return self._model()[1]
 
     @property
     def dtype(self) -> str:
@@ -112,6 +119,8 @@ class Embedder:
         Safe in several threads: they share the workers.
         """
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        if not texts:
+            return vectors
         tokens = [self._encode(text) for text in texts]
         batches = list(self._batches(tokens))
 
@@ -123,6 +132,12 @@ class Embedder:
         for rows, found in zip(batches, parts, strict=True):
             vectors[rows] = found
         return vectors
+
+    def _model(self) -> tuple[Encoder, Speed]:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._load()
+            return self._loaded
 
     def _pool(self) -> Workers:
         from assistant.retrieval.workers import Workers
@@ -142,12 +157,13 @@ class Embedder:
 
         The budget is smaller where otherwise some workers would have nothing to do.
         """
+        padded = self._model()[0].padded
         share = -(-sum(map(len, tokens)) // self.speed.workers)
         budget = min(self.speed.batch_tokens, max(share, 1))
         batch: list[int] = []
         size = 0
         for row in sorted(range(len(tokens)), key=lambda row: -len(tokens[row])):
-            size += len(tokens[batch[0]]) if batch and self._encoder.padded else len(tokens[row])
+            size += len(tokens[batch[0]]) if batch and padded else len(tokens[row])
             if batch and size > budget:
                 yield batch
                 batch, size = [], len(tokens[row])
@@ -158,20 +174,51 @@ class Embedder:
     def _forward(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         import torch
 
+        encoder, _ = self._model()
         with torch.inference_mode():
-            unit: NDArray[np.float32] = torch.nn.functional.normalize(self._encoder(tokens), dim=1).numpy()
+            unit: NDArray[np.float32] = torch.nn.functional.normalize(encoder(tokens), dim=1).numpy()
         return unit
 
 
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
+        raise ModelError(
+            f"{folder} holds no usable embedding model: {error}", remedy="Run `assistant models verify`."
+        ) from error
+
+
+def _dimensions(folder: Path) -> int:
+    """Return how long vectors are, and look whether the weights are whole, without loading them."""
+    from safetensors import safe_open
+
+    files = list(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError("it holds no model weights.")
+    for file in files:
+        with safe_open(file, "numpy"):
+            pass
+    return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"])
+
+
 def _encoder(
-    folder: Path, device: str, dtype: Literal["auto", "float32", "bfloat16"], remembered: Path | None
-) -> tuple[Encoder, Speed, int]:
-    """Return the model in the way that is fastest here, that way, and its dimensions."""
+    folder: Path,
+    threads: int | None,
+    device: str,
+    dtype: Literal["auto", "float32", "bfloat16"],
+    remembered: Path | None,
+) -> tuple[Encoder, Speed]:
+    """Return the model in the way that is fastest here, and that way."""
     import torch
 
     from assistant.retrieval.embedding_speed import Shape, Speed, fastest
     from assistant.retrieval.encoder import Packed, Padded, bert_shaped
 
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     dtypes: tuple[Dtype, ...] = ("float32", "bfloat16") if dtype == "auto" else (dtype,)
     found = bert_shaped(folder) if device == "cpu" else None
     if found is None:
@@ -200,4 +247,4 @@ def _encoder(
         encoder = Padded(model, pooling(folder), dtype=kind, device=device)
     else:
         encoder = Packed(weights, config, pooling(folder), dtype=kind, prepacked=speed.prepacked)
-    return encoder, speed, int(config["hidden_size"])
+    return encoder, speed

@@ -36,13 +36,18 @@ def main() -> None:
         if sum(map(count, side.split(documents, args.chunk_tokens, overlap)[1])) >= args.total_tokens:
             break
     side.embed(["warm"])
-    start, used = time.perf_counter(), sum(os.times()[:4])
-    chunks, texts = side.split(side.load(files), args.chunk_tokens, overlap)
+    at, used = [time.perf_counter()], sum(os.times()[:4])
+    documents = side.load(files)
+    at.append(time.perf_counter())
+    chunks, texts = side.split(documents, args.chunk_tokens, overlap)
+    at.append(time.perf_counter())
     side.index(chunks)
-    seconds, used = time.perf_counter() - start, sum(os.times()[:4]) - used
+    at.append(time.perf_counter())
+    used = sum(os.times()[:4]) - used
     tokens = [count(text) + 2 for text in texts]
-    said = {"seconds": seconds, "chunks": len(texts), "tokens": sum(tokens), "longest": max(tokens)}
-    print(json.dumps({**said, "cpu_s": used, "overlap": overlap}))
+    said = {"seconds": at[3] - at[0], "chunks": len(texts), "tokens": sum(tokens), "longest": max(tokens)}
+    stages = {f"{stage}_seconds": at[n + 1] - at[n] for n, stage in enumerate(("load", "split", "index"))}
+    print(json.dumps({**said, **stages, "cpu_s": used, "overlap": overlap}))
 
 
 class LangChain:

@@ -1,8 +1,8 @@
 """Our side, in a process of its own: `python -m benchmarks.ingesting.ours FOLDER WORKSPACE [--fake]`.
 
-It ingests FOLDER into a fresh database, brings the indexes up, ingests again, and then embeds the same
-chunks bare. Time counts from a loaded model to indexes that can be searched. `--fake` uses the public fake
-embedder and measures the pipeline alone, without indexes, which hold every vector.
+It ingests FOLDER into a fresh database, brings the indexes up, ingests again, and then embeds some of the
+same chunks bare. Time counts from a loaded model to indexes that can be searched. `--fake` uses the public
+fake embedder and measures the pipeline alone, without indexes, which hold every vector.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from assistant.testing.embedder import FakeEmbedder
 
 ROOT = Path(__file__).parents[2]
 _COMPARED = 32
+_BARE = 2_000
 
 
 def main() -> None:
@@ -88,20 +90,57 @@ def _bare(app: App) -> dict[str, Any]:
         chunks += found.upserted
         number = found.number
     texts = [f"{chunk.headings_text}\n{chunk.text}" for chunk in chunks]
-    tokens = [app.embedder.count_tokens(text) + 2 for text in texts]
+    counts = [app.embedder.count_tokens(text) + 2 for text in texts]
+    tokens = [min(count, app.embedder.max_tokens + 2) for count in counts]
+    picked = random.Random(1).sample(range(len(texts)), min(_BARE, len(texts)))
     start = time.perf_counter()
-    app.embedder.embed(texts)
-    seconds = time.perf_counter() - start
+    app.embedder.embed([texts[number] for number in picked])
+    rate = sum(tokens[number] for number in picked) / (time.perf_counter() - start)
     some = range(0, len(texts), max(1, len(texts) // _COMPARED))
     reference = _reference(app, [texts[number] for number in some])
     stored = np.stack([chunks[number].vector for number in some]).astype(np.float32)
     return {
-        "tokens": sum(min(count, app.embedder.max_tokens + 2) for count in tokens),
-        "longest": max(tokens),
-        "bare_s": seconds,
+        "tokens": sum(tokens),
+        "longest": max(counts),
+        "bare_rate": rate,
+        "matmul_share": rate * _flop_per_token(app, sum(tokens) / len(tokens)) / _matmul_rate(app),
         "cosine": float((stored * reference).sum(1).min()),
         "way": str(app.embedder.speed),
     }
+
+
+def _flop_per_token(app: App, length: float) -> float:
+    """Floating-point operations of one token's products in a text of `length` tokens (BERT-shaped)."""
+    folder = located(app.settings.models.embedder, app.settings)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    width, inner, layers = (
+        config[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers")
+    )
+    return float(layers * (8 * width * width + 4 * width * inner + 4 * width * length))
+
+
+def _matmul_rate(app: App) -> float:
+    """Operations a second of one product of the embedder's dtype, on all its workers at once."""
+    import torch
+
+    from assistant.retrieval.workers import Workers
+
+    dtype = getattr(torch, app.embedder.speed.dtype)
+    count = app.embedder.speed.workers
+    one, other = torch.randn(512, 384).to(dtype), torch.randn(384, 1536).to(dtype)
+
+    def work(_: int) -> float:
+        with torch.inference_mode():
+            start = time.perf_counter()
+            for _ in range(200):
+                one @ other
+            return 200 * 2 * 512 * 384 * 1536 / (time.perf_counter() - start)
+
+    workers = Workers(count)
+    try:
+        return max(sum(workers.map(work, range(count))) for _ in range(3))
+    finally:
+        workers.close()
 
 
 def _reference(app: App, texts: list[str]) -> Any:  # noqa: ANN401 - an array

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 
 from assistant.errors import IngestError
+from assistant.extraction import worker as worker_module
 from assistant.extraction.limits import Limits
 from assistant.extraction.worker import Worker
 
@@ -33,6 +34,13 @@ def test_a_process_that_died_is_replaced(worker):
     os.kill(worker._process.pid, signal.SIGKILL)
     worker._process.wait()
     assert worker.read(b"two", "a.md").text == "two"
+
+
+def test_a_process_that_read_many_files_is_replaced(worker, monkeypatch):
+    monkeypatch.setattr(worker_module, "_RECYCLE_FILES", 3)
+    for number in range(7):
+        assert worker.read(b"one", f"{number}.md").text == "one"
+    assert worker.starts == 3
 
 
 def test_closing_ends_the_process(worker):

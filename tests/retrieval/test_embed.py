@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +75,21 @@ def test_its_vectors_are_those_of_sentence_transformers(embedder):
 def test_the_digest_names_weights_pooling_and_length(minilm, embedder):
     assert len(embedder.digest) == 64
     assert Embedder.load(minilm, threads=1, max_tokens=128).digest != embedder.digest
+
+
+def test_torch_is_loaded_only_to_embed(minilm):
+    code = f"""
+import sys
+from pathlib import Path
+from assistant.retrieval.embed import Embedder
+embedder = Embedder.load(Path({str(minilm)!r}), threads=1)
+assert embedder.embed([]).shape == (0, 384) and len(embedder.digest) == 64
+assert embedder.count_tokens("annual leave") == 2
+assert not {{"torch", "transformers"}} & set(sys.modules)
+embedder.embed(["leave"])
+assert "torch" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.fixture
