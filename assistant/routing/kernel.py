@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 LANDMARKS = 3072
 """Most examples that scores are computed from; with more, the others only shape those."""
+TESTED = 8192
+"""Most examples that are left out in turn: they tell how sure scores are, and more of them tell no more."""
 _JITTER = 1e-6
 _BLOCK = 1024
 
@@ -30,7 +32,7 @@ class Kernel:
     @classmethod
     def fit(
         cls,
-        vectors: NDArray[np.float32],
+        cosines: NDArray[np.float32],
         targets: NDArray[np.float32],
         shares: NDArray[np.float32],
         *,
@@ -43,24 +45,26 @@ class Kernel:
         where there are many examples (Rifkin, Yeo and Poggio 2003), and its closed leave-one-out form.
 
         Args:
-            vectors: unit rows, shape (examples, dimensions).
+            cosines: of examples and `landmarks`, shape (examples, landmarks).
             targets: shape (examples, classes).
             shares: how much each example weighs, 1 on average; shape (examples,).
 
         Returns:
-            The kernel, and each example's scores had it been left out: shape (examples, classes).
+            The kernel, and the scores of the `tested` examples had each been left out: (tested, classes).
         """
-        chosen = landmarks(len(vectors))
-        near = _near(vectors @ vectors[chosen].T, width)
-        system = penalty * near[chosen].astype(np.float64)
-        system[np.diag_indices_from(system)] += _JITTER * len(vectors)
-        for start in range(0, len(vectors), _BLOCK):  # in blocks: longer sums are too coarse in fp32
-            rows = slice(start, start + _BLOCK)
-            system += near[rows].T @ (near[rows] * shares[rows, None])
+        count = len(cosines)
+        near, roots = _near(cosines, width), np.sqrt(shares)[:, None]
+        system = penalty * near[landmarks(count)].astype(np.float64)
+        system[np.diag_indices_from(system)] += _JITTER * count
+        for start in range(0, count, _BLOCK):  # in blocks: longer sums are too coarse in fp32
+            rows = near[start : start + _BLOCK] * roots[start : start + _BLOCK]
+            system += rows.T @ rows  # a matrix with itself: half the work
         inverse = np.linalg.inv(system)
         weights = (inverse @ (near.T @ (targets * shares[:, None]))).astype(np.float32)
-        leverage = np.einsum("ij,ij->i", near @ inverse.astype(np.float32), near) * shares
-        left_out = targets - (targets - near @ weights) / np.maximum(1 - leverage, 1e-3)[:, None]
+        some = tested(count)
+        near, wanted = near[some], targets[some]
+        leverage = np.einsum("ij,ij->i", near @ inverse.astype(np.float32), near) * shares[some]
+        left_out = wanted - (wanted - near @ weights) / np.maximum(1 - leverage, 1e-3)[:, None]
         return cls(weights=weights, width=width), left_out
 
     def scores(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -74,7 +78,16 @@ class Kernel:
 
 def landmarks(count: int) -> NDArray[np.int64]:
     """Choose which of so many examples are landmarks: all, or a random subset that is always the same."""
-    chosen: NDArray[np.int64] = np.sort(np.random.default_rng(0).permutation(count)[:LANDMARKS])
+    return _some(count, LANDMARKS, seed=0)
+
+
+def tested(count: int) -> NDArray[np.int64]:
+    """Choose which of so many examples are left out in turn, as `landmarks` does."""
+    return _some(count, TESTED, seed=1)
+
+
+def _some(count: int, most: int, *, seed: int) -> NDArray[np.int64]:
+    chosen: NDArray[np.int64] = np.sort(np.random.default_rng(seed).permutation(count)[:most])
     return chosen
 
 

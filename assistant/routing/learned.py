@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from assistant.errors import ConfigError
 from assistant.routing.examples import Examples
-from assistant.routing.kernel import Kernel, landmarks
+from assistant.routing.kernel import Kernel, landmarks, tested
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -32,7 +32,7 @@ _NARROW, _NARROW_PENALTY = 0.15, 0.1
 _OF_A_DEPARTMENT = 0.5
 """How much likeness to one department counts beside likeness to any."""
 _ERRORS = 2
-_FORMAT = 3
+_FORMAT = 4
 _TEMPERATURES = np.geomspace(0.003, 1.0, 80)
 
 
@@ -41,8 +41,8 @@ class Learned:
     """Examples with their vectors (texts, dimensions) and labels, and the two kernels they taught.
 
     `telling` tells departments apart, `near` whether there are examples near. `chances_left_out`, shape
-    (texts, departments), and `likeness_left_out`, shape (texts,), are what each example would get had it
-    been left out. `asked` is False for descriptions, which teach but are no questions.
+    (tested, departments), and `likeness_left_out`, shape (tested,), are what the examples `tested` would get
+    had each been left out. `asked` is False for descriptions, which teach but are no questions.
     """
 
     departments: tuple[str, ...]
@@ -72,11 +72,13 @@ class Learned:
         vectors, numbers = embed(texts), np.array(labels, dtype=np.int64)
         targets = (numbers[:, None] == np.arange(len(departments))).astype(np.float32)
         shares = _shares(numbers)
-        telling, scores = Kernel.fit(vectors, targets, shares, width=_WIDE, penalty=_WIDE_PENALTY)
+        cosines = vectors @ vectors[landmarks(len(vectors))].T
+        telling, scores = Kernel.fit(cosines, targets, shares, width=_WIDE, penalty=_WIDE_PENALTY)
         own = numbers != NONE
         anywhere = own[:, None].astype(np.float32)
-        near, density = Kernel.fit(vectors, anywhere, shares, width=_NARROW, penalty=_NARROW_PENALTY)
-        temperature = _temperature(scores[own], numbers[own])
+        near, density = Kernel.fit(cosines, anywhere, shares, width=_NARROW, penalty=_NARROW_PENALTY)
+        known = own[tested(len(vectors))]
+        temperature = _temperature(scores[known], numbers[tested(len(vectors))][known])
         return cls(
             departments=departments,
             texts=tuple(texts),
@@ -127,12 +129,18 @@ class Learned:
         scores = self.telling.scores(cosines)
         return _softmax(scores / self.temperature), _likeness(self.near.scores(cosines), scores)
 
+    @property
+    def tested(self) -> NDArray[np.int64]:
+        """Which examples were left out in turn: all, or a random part of many."""
+        return tested(len(self.texts))
+
     def floor(self, share: float) -> float:
         """Return the likeness that all but this share of the departments' own questions reach, left out.
 
         It lies some standard errors lower: few examples do not span what people ask.
         """
-        own = self.likeness_left_out[(self.labels != NONE) & self.asked]
+        rows = self.tested
+        own = self.likeness_left_out[(self.labels[rows] != NONE) & self.asked[rows]]
         if not len(own):
             return -np.inf
         return float(np.quantile(own, share) - _ERRORS * own.std() / np.sqrt(len(own)))

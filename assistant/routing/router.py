@@ -108,15 +108,21 @@ class Router:
         return Route(department=department, confidence=chance, scores=scores, reason=f"{reason})")
 
     def held_out(self) -> tuple[tuple[str | None, Route], ...]:
-        """Route every example question by all the others: what it belongs to, and where it went."""
+        """Route example questions by all the others, each: what it belongs to, and where it went.
+
+        All of them, or of very many a random part (`kernel.TESTED`).
+        """
         learned = self.learned
         names = (*learned.departments, None)
         return tuple(
             (
                 names[learned.labels[i]],
-                self.decided(learned.chances_left_out[i], learned.likeness_left_out[i]),
+                self.decided(chances, likeness),
             )
-            for i in np.flatnonzero(learned.asked)
+            for i, chances, likeness in zip(
+                learned.tested, learned.chances_left_out, learned.likeness_left_out, strict=True
+            )
+            if learned.asked[i]
         )
 
     def nearest(self, question: str, count: int = 3) -> tuple[tuple[str, str, float], ...]:

@@ -16,8 +16,8 @@ def _sample(count=60, seed=0):
 def _fit(vectors, targets, shares=None):
     """Fit, and return scores of vectors as a function."""
     shares = np.ones(len(vectors), dtype=np.float32) if shares is None else shares
-    fitted, left_out = Kernel.fit(vectors, targets, shares, width=0.15, penalty=0.1)
     chosen = vectors[kernel.landmarks(len(vectors))]
+    fitted, left_out = Kernel.fit(vectors @ chosen.T, targets, shares, width=0.15, penalty=0.1)
     return (lambda others: fitted.scores(others @ chosen.T)), left_out
 
 
@@ -59,6 +59,14 @@ def test_with_many_examples_some_are_landmarks_and_all_teach(monkeypatch):
     assert len(left_out) == 300 and (scores(others).argmax(axis=1) == expected).all()
     fewer, _ = _fit(vectors[chosen], targets[chosen])
     assert not np.allclose(fewer(others), scores(others), atol=0.01)
+
+
+def test_of_many_examples_some_are_left_out_in_turn(monkeypatch):
+    vectors, targets, _ = _sample(300)
+    _, every = _fit(vectors, targets)
+    monkeypatch.setattr(kernel, "TESTED", 50)
+    _, some = _fit(vectors, targets)
+    assert some == pytest.approx(every[kernel.tested(300)], abs=1e-4) and len(some) == 50
 
 
 def test_an_example_given_twice_does_no_harm():
