@@ -39,6 +39,7 @@ def examine(app: App, *, processes: int = 1) -> Iterator[Check]:
         ("packages", _packages),
         ("policies", _policies),
         ("connectors", _connectors),
+        ("extractors", _extractors),
         ("models", _models),
         ("adapters", _adapters),
         ("database", lambda app: _database(app, processes)),
@@ -117,12 +118,34 @@ def _connectors(app: App) -> Iterator[Check]:
             )
 
 
+def _extractors(app: App) -> Iterator[Check]:
+    """Plug-ins that configuration names, and those it could name."""
+    from assistant.extraction.readers import missing, names
+
+    chosen = app.settings.extraction.readers
+    for suffix, name in missing(chosen).items():
+        yield Check(
+            name="extractors",
+            state="problem",
+            detail=f"`extraction.readers` names {name} for {suffix} files: there is no such plug-in.",
+            remedy=f"Install it in this environment; there are: {_names(names()) or 'none'}.",
+        )
+    if not missing(chosen):
+        shown = ", ".join(f"{suffix} by {name}" for suffix, name in sorted(chosen.items()))
+        idle = names() - set(chosen.values())
+        detail = f"{shown or 'built-in readers only: scans hold no text'}"
+        if idle:
+            detail += f"; {_names(idle)} could be named in `extraction.readers`"
+        yield Check(name="extractors", state="ok", detail=detail)
+
+
 def _models(app: App) -> Iterator[Check]:
     from assistant.models.digests import verify
     from assistant.models.pull import located
 
     models = app.settings.models
     names = [models.base, models.embedder] if app.settings.engine.kind == "local" else [models.embedder]
+    names += [app.settings.retrieval.reranker] if app.settings.retrieval.reranker else []
     for name in names:
         try:
             manifest = verify(located(name, app.settings))

@@ -37,7 +37,7 @@ _MAILS = ("eml", "msg")
 _TITLED_BY_HEADING = ("docx", "odp", "odt", "pptx", "rtf")  # their title property is often a template's
 _TITLED_BY_NAME = ("csv", "json", "jsonl", "ods", "tsv", "xls", "xlsx")  # their first heading is a part's
 _UNLOCK = "Save it without a password, in the current format."
-_OCR = "Run text recognition on it first, or name an extractor plug-in for its kind."
+_OCR = "Run text recognition on it first, or name an extractor plug-in for its kind (`extraction.readers`)."
 _HEAD_START = re.compile(r"<(head|title)[\s>]", re.IGNORECASE)
 _JUNK_TITLE = re.compile(
     r"(\(?(un(titled|specified|known)|anonymous)\)?|microsoft word - .*|\S*\.\w{2,4}|\w{1,3})?", re.IGNORECASE

@@ -79,7 +79,7 @@ _MAIL_FIELD = re.compile(
 )
 _MBOX = re.compile(rb"From \S+.*\d\d:\d\d.*\d{4}\r?\n[A-Za-z][A-Za-z0-9-]*:")
 _UNLOCK = "Save it without a password, in the current format."
-_OCR = "Run text recognition on it first, or name an extractor plug-in for its kind."
+_OCR = "Run text recognition on it first, or name an extractor plug-in for its kind (`extraction.readers`)."
 
 
 def kind_of(data: bytes, uri: str) -> str:

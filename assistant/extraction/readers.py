@@ -32,6 +32,17 @@ class Reader(Protocol):
         ...
 
 
+def names() -> set[str]:
+    """Return the names of the plug-ins that are installed."""
+    return {point.name for point in entry_points(group=GROUP)}
+
+
+def missing(named: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the named plug-ins, by extension, that are not installed."""
+    installed = names()
+    return {suffix: name for suffix, name in named.items() if name not in installed}
+
+
 class Readers:
     """The plug-ins of one worker process.
 
@@ -64,7 +75,7 @@ class Readers:
         if name not in self._loaded:
             found = next(iter(entry_points(group=GROUP, name=name)), None)
             if found is None:
-                known = ", ".join(sorted(point.name for point in entry_points(group=GROUP))) or "none"
+                known = ", ".join(sorted(names())) or "none"
                 raise IngestError(
                     f"There is no extractor plug-in {name!r}.", remedy=f"Install it; there are: {known}."
                 )

@@ -82,3 +82,23 @@ def test_a_broken_policy_does_not_stop_the_other_checks(shell):
     (shell.folder / "policies" / "access.cedar").write_text("permit (principal,")
     assert [check["state"] for check in _found(shell, "policies")] == ["problem"]
     assert [check["state"] for check in _found(shell, "database")] == ["ok"]
+
+
+def test_extractor_plug_ins_that_are_named_and_those_that_could_be(shell, tmp_path, monkeypatch):
+    (found,) = _found(shell, "extractors")
+    assert (found["state"], found["detail"]) == ("ok", "built-in readers only: scans hold no text")
+    info = tmp_path / "scans-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: scans\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[assistant.extractors]\nocr = scans:Recognition\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (found,) = _found(shell, "extractors")
+    assert found["detail"].endswith("; ocr could be named in `extraction.readers`")
+    settings = shell.folder / "assistant.yaml"
+    settings.write_text("extraction: {readers: {pdf: ocr, tif: gone}}\n")
+    (found,) = _found(shell, "extractors")
+    assert found["state"] == "problem" and "gone for tif files" in found["detail"]
+    assert found["remedy"].endswith("there are: ocr.")
+    settings.write_text("extraction: {readers: {pdf: ocr}}\n")
+    (found,) = _found(shell, "extractors")
+    assert (found["state"], found["detail"]) == ("ok", "pdf by ocr")
