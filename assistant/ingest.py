@@ -102,4 +102,5 @@ def preview(
 
 
 def _making(embedder: str, settings: Settings) -> Making:
-    return Making(embedder=embedder, recipe=f"{RECIPE}/{settings.retrieval.chunk_tokens}")
+    readers = {suffix.lower().lstrip("."): name for suffix, name in settings.extraction.readers.items()}
+    return Making(embedder=embedder, recipe=f"{RECIPE}/{settings.retrieval.chunk_tokens}", readers=readers)

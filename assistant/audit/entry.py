@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from assistant.types import Action, Stage, Status
+from assistant.types import Action, RouteOutcome, Stage, Status
 
 Kind = Literal[
     "question.opened",
@@ -31,12 +31,13 @@ class _Model(BaseModel):
 
 
 class RouteRecord(_Model):
-    """The route as decided."""
+    """The route as decided. `outcome` is None in entries from before it was recorded."""
 
     department: str | None
     adapter: str | None
     confidence: float
     reason: str
+    outcome: RouteOutcome | None = None
 
 
 class PassageRecord(_Model):

@@ -7,17 +7,18 @@ back; it refuses to change or remove anything.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from assistant.audit.entry import MAX_BYTES, Body, Draft, Entry
 from assistant.audit.heads import Heads
 from assistant.audit.merkle import Frontier, inclusion_proof, leaf_hash
+from assistant.audit.rows import write
 from assistant.audit.seal import Sealed, Vault
 from assistant.errors import AuditError, Unknown
 from assistant.store.database import Database
@@ -50,7 +51,22 @@ class AuditLog:
             AuditError: it cannot be written, or the log is not what was signed. No entry, no answer.
         """
         with self._exclusive(f"Entry {draft.id}"):
-            return self._append(draft, body)
+            receipt = self._append(draft, body)
+        assert receipt is not None, "nothing was to be claimed"
+        return receipt
+
+    def append_once(self, draft: Draft, claim: Callable[[Connection], bool]) -> Receipt | None:
+        """Write one entry together with what makes sure that it is written once, in one transaction.
+
+        Args:
+            claim: called in the transaction that writes the entry; where it returns False, as another
+                process was first, neither is written and there is no receipt.
+
+        Raises:
+            AuditError: as `append`; what was to be claimed can then be claimed later.
+        """
+        with self._exclusive(f"Entry {draft.id}"):
+            return self._append(draft, None, claim)
 
     @contextmanager
     def _exclusive(self, what: str, *, catch_up: bool = True) -> Iterator[None]:
@@ -68,7 +84,9 @@ class AuditLog:
                 remedy="Check the disk and the permissions of the audit folder and the database.",
             ) from error
 
-    def _append(self, draft: Draft, body: Body | None) -> Receipt:
+    def _append(
+        self, draft: Draft, body: Body | None, claim: Callable[[Connection], bool] | None = None
+    ) -> Receipt | None:
         assert "body" not in draft.digests, "the log itself records the digest of a sealed body"
         position = self._tree.size
         sealed = self._seal(draft, body, position)
@@ -85,14 +103,22 @@ class AuditLog:
                 f"Entry {entry.id} has {len(data):,} bytes; {MAX_BYTES:,} are allowed.",
                 remedy="Fewer passages or shorter identifiers make it smaller.",
             )
-        return self._commit(entry, data, sealed)
+        return self._commit(entry, data, sealed, claim)
 
-    def _commit(self, entry: Entry, data: bytes, sealed: Sealed | None) -> Receipt:
+    def _commit(
+        self,
+        entry: Entry,
+        data: bytes,
+        sealed: Sealed | None,
+        claim: Callable[[Connection], bool] | None,
+    ) -> Receipt | None:
         leaf = leaf_hash(data)
         tree = self._tree.copy()
         tree.append(leaf)
         with self._database.write() as connection:
-            _insert(connection, entry, data, leaf, sealed)
+            if claim is not None and not claim(connection):
+                return None
+            write(connection, entry, data, leaf, sealed)
             head = self._heads.announce(tree, leaf)
         self._heads.confirm()
         self._tree, self._leaf = tree, leaf
@@ -269,20 +295,3 @@ def _interrupted(opened: Entry) -> Draft:
 
 def _binding(position: int, id: str) -> bytes:
     return f"{position}:{id}".encode()
-
-
-def _insert(connection: Connection, entry: Entry, data: bytes, leaf: bytes, sealed: Sealed | None) -> None:
-    connection.execute(
-        insert(log_entries).values(
-            position=entry.position,
-            answer_id=entry.id,
-            kind=entry.kind,
-            recorded_at=entry.recorded_at,
-            user_id=entry.user,
-            leaf_hash=leaf,
-            entry=data,
-        )
-    )
-    if sealed is not None:
-        values = {"position": entry.position, "key_id": sealed.key_id, "sealed": sealed.data}
-        connection.execute(insert(log_bodies).values(values))

@@ -6,6 +6,7 @@ no document and stores none.
 
 from __future__ import annotations
 
+import posixpath
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -20,14 +21,23 @@ MEMBER = "!/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Making:
-    """What besides its content decides how a document is stored: the embedder, and how text is cut."""
+    """What besides its content decides how a document is stored: the embedder, and how text is got and cut.
+
+    `readers` names extractor plug-ins by extension: files of another extension are not read again for them.
+    """
 
     embedder: str
     recipe: str
+    readers: Mapping[str, str] = field(default_factory=dict)
+
+    def recipe_of(self, uri: str) -> str:
+        """Return the recipe for what is at a uri, inside an archive or not."""
+        reader = self.readers.get(posixpath.splitext(uri)[1].lower().lstrip("."))
+        return f"{self.recipe}/{reader}" if reader else self.recipe
 
     def made(self, stored: Stored) -> bool:
         """Whether a stored document was made so."""
-        return (stored.embedder, stored.recipe) == (self.embedder, self.recipe)
+        return (stored.embedder, stored.recipe) == (self.embedder, self.recipe_of(stored.uri))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

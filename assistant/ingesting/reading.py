@@ -131,7 +131,7 @@ class Reader:
             dated=extracted.dated or item.dated,
             supersedes=_superseded(extracted.supersedes, uri, self.plan.present),
             language=extracted.language,
-            recipe=self.plan.making.recipe,
+            recipe=self.plan.making.recipe_of(uri),
         )
         texts = tuple(f"{title_path(title, piece.headings)}\n{piece.text}" for piece in chunks)
         return Piece(document=document, chunks=chunks, texts=texts)

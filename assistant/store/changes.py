@@ -8,15 +8,18 @@ without a limit.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, delete, select, update
+from sqlalchemy import Connection, Row, Select, delete, select, text, update
 
 from assistant.errors import IndexDamaged, StoreError
 from assistant.store.records import Changes, IndexedChunk, VectorChanges, title_path
 from assistant.store.rows import INDEXED, INDEXED_VECTORS
 from assistant.store.schema import change_counter, chunks, documents, removals
+
+COUNTER = "SELECT number, classes FROM change_counter"
 
 
 def number(connection: Connection) -> int:
@@ -25,10 +28,22 @@ def number(connection: Connection) -> int:
     Raises:
         StoreError: the counter is gone.
     """
-    found = connection.execute(select(change_counter.c.number)).scalar_one_or_none()
-    if found is None:
+    return counted(connection.execute(text(COUNTER)).all())[0]
+
+
+def counted(rows: Sequence[Sequence[Any]]) -> tuple[int, int]:
+    """Return the number of the latest change, and how often an access class came or went.
+
+    Args:
+        rows: what `COUNTER` gave.
+
+    Raises:
+        StoreError: the counter is gone.
+    """
+    if not rows:
         raise StoreError("The database holds no change counter.", remedy="Restore it from a backup.")
-    return int(found)
+    number, classes = rows[0]
+    return int(number), int(classes)
 
 
 def take(connection: Connection, count: int) -> int:

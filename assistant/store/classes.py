@@ -54,11 +54,6 @@ def drop_unused(connection: Connection, number: int | None) -> None:
         _count(connection)
 
 
-def changes(connection: Connection) -> int:
-    """Return how often a class came or went: while it stays, so does the set."""
-    return connection.execute(select(change_counter.c.classes)).scalar_one_or_none() or 0
-
-
 def ids(connection: Connection) -> frozenset[int]:
     """Return the numbers of all classes."""
     return frozenset(connection.execute(select(access_classes.c.id)).scalars())

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -85,6 +86,11 @@ class Database:
         """Version of SQLite in use; None on PostgreSQL."""
         return self._sqlite_version
 
+    @property
+    def dialect(self) -> Dialect:
+        """How statements are written for it."""
+        return self._engine.dialect
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Yield a connection that sees one snapshot; nothing written through it stays.
@@ -94,6 +100,23 @@ class Database:
         """
         with self._errors(), self._engine.connect() as connection:
             yield connection
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement as the driver gives them: a snapshot of its own.
+
+        For what every search asks, at a tenth of what `read` costs beside so short an answer.
+
+        Raises:
+            StoreError: as `read`.
+        """
+        with self._errors():
+            connection = self._engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(statement)
+                return [tuple(row) for row in cursor.fetchall()]
+            finally:
+                connection.close()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -144,14 +167,23 @@ class Database:
         """Turn a database that cannot be used into a StoreError; let our own mistakes through."""
         try:
             yield
-        except DatabaseError as error:
-            if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
+        except (DatabaseError, self._driver.DatabaseError) as error:
+            unusable = (OperationalError, self._driver.OperationalError)
+            if not isinstance(error, unusable) and type(error) not in (
+                DatabaseError,
+                self._driver.DatabaseError,
+            ):
                 raise
             where = self._engine.url.render_as_string(hide_password=True)
+            cause = error.orig if isinstance(error, DatabaseError) else error
             raise StoreError(
-                f"The database {where} cannot be used: {error.orig}.",
+                f"The database {where} cannot be used: {cause}.",
                 remedy="Check that it is reachable, not damaged, on a disk with room, and was migrated.",
             ) from error
+
+    @property
+    def _driver(self) -> Any:  # noqa: ANN401 - one module for each driver
+        return self._engine.dialect.loaded_dbapi
 
 
 _URL_REMEDY = "Set `database` to sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import delete, func, select, update
 
+from assistant import minhash
 from assistant.errors import StoreError
-from assistant.store import changes, classes, writing
+from assistant.store import changes, classes, likenesses, unrecorded, writing
 from assistant.store.database import Database
+from assistant.store.likenesses import Likenesses
 from assistant.store.readable import Readable
 from assistant.store.records import (
     Changes,
@@ -29,12 +31,14 @@ from assistant.store.records import (
 )
 from assistant.store.rows import DOCUMENTS, to_document
 from assistant.store.schema import access_classes, documents
+from assistant.store.unrecorded import Unrecorded
 from assistant.store.writing import document_id
 from assistant.types import AccessClass, Document, Labels
 
 __all__ = ["Changes", "Documents", "IndexedChunk", "NewChunk", "NewDocument", "Stored", "document_id"]
 
 REMOVALS_KEPT = 100_000
+_LOOKED_AT_TOGETHER = 200
 
 
 class Documents:
@@ -66,6 +70,7 @@ class Documents:
                 "or with values that are no numbers.",
                 remedy="Check the embedder with `assistant doctor`.",
             )
+        sketched = minhash.sketch(document.text)
         with self._database.write() as connection:
             first = changes.take(connection, len(new_chunks))
             identity = writing.identity(connection, document.source, document.uri)
@@ -75,7 +80,9 @@ class Documents:
             writing.write_document(connection, identity, document, class_id, embedder)
             classes.drop_unused(connection, before)
             writing.add_chunks(connection, identity, new_chunks, vectors, first)
-            return to_document(connection.execute(DOCUMENTS.where(documents.c.id == identity)).one())
+            stored = to_document(connection.execute(DOCUMENTS.where(documents.c.id == identity)).one())
+            likenesses.write(connection, stored, sketched, over=before is not None)
+            return stored
 
     def relabel(self, document_id: str, labels: Labels) -> None:
         """Move a document to the access class of `labels`; nothing is embedded again.
@@ -92,6 +99,7 @@ class Documents:
 
         Whoever renames hands in the labels of the new place, and the title it has there: one that is not
         the old title is found by its words at once, and by its meaning when the document is next embedded.
+        What it supersedes stays so, and a document that supersedes it does so at its new place.
 
         Raises:
             Unknown: no such document.
@@ -110,7 +118,10 @@ class Documents:
             values = {"uri": uri, "fingerprint": fingerprint, "title": title}
             connection.execute(update(documents).where(documents.c.id == document_id).values(values))
             writing.relabel(connection, document_id, labels)
-            return to_document(connection.execute(DOCUMENTS.where(documents.c.id == document_id)).one())
+            writing.follow(connection, old.source, old.uri, uri)
+            renamed = to_document(connection.execute(DOCUMENTS.where(documents.c.id == document_id)).one())
+            likenesses.moved(connection, renamed)
+            return renamed
 
     def touch(self, document_id: str, fingerprint: str) -> None:
         """Remember a new fingerprint for content that did not change.
@@ -125,8 +136,13 @@ class Documents:
             if not changed.rowcount:
                 raise writing.unknown(document_id)
 
-    def remove(self, document_id: str) -> Removed:
+    def remove(self, document_id: str, *, by: str = "ingest") -> Removed:
         """Delete a document with its chunks and vectors, and say what went.
+
+        The removal is noted in the same transaction, until the audit log names it (`unrecorded`).
+
+        Args:
+            by: who removes it, for the log.
 
         Raises:
             Unknown: no such document.
@@ -139,7 +155,11 @@ class Documents:
             removed = writing.remove_chunks(connection, document_id)
             connection.execute(delete(documents).where(documents.c.id == document_id))
             classes.drop_unused(connection, row.class_id)
-            return Removed(document=to_document(row), chunks=removed, number=changes.number(connection))
+            if not removed:
+                changes.take(connection, 1)  # a number of its own, to be told from other removals by
+            document, number = to_document(row), changes.number(connection)
+            unrecorded.note(connection, Unrecorded.of(document, change=number, chunks=removed, by=by))
+            return Removed(document=document, chunks=removed, number=number)
 
     def prune(self, keep: int = REMOVALS_KEPT) -> int:
         """Forget all but the latest `keep` removals, and return how many went.
@@ -157,6 +177,23 @@ class Documents:
             permitted: as `Permissions.permitted` decides it.
         """
         return Readable(self._database, permitted)
+
+    def likenesses(self, permitted: frozenset[int]) -> Likenesses:
+        """Return what documents that these access classes permit have in common; see `readable`."""
+        return Likenesses(self._database, permitted)
+
+    def look_at_all(self) -> int:
+        """Note what documents of an older schema are like; return how many there were."""
+        count = 0
+        while True:
+            with self._database.write() as connection:
+                changes.take(connection, 0)
+                some = likenesses.unknown(connection, _LOOKED_AT_TOGETHER)
+                for document, text in some:
+                    likenesses.write(connection, document, minhash.sketch(text), over=False)
+            if not some:
+                return count
+            count += len(some)
 
     def unrestricted(self) -> Readable:
         """Return what the operator of this machine may read: everything. Nobody is asked about access."""
@@ -233,13 +270,11 @@ class Documents:
 
     def class_changes(self) -> int:
         """Return how often an access class came or went; it costs one read of one row."""
-        with self._database.read() as connection:
-            return classes.changes(connection)
+        return changes.counted(self._database.rows(changes.COUNTER))[1]
 
     def change_number(self) -> int:
         """Return the number of the latest change; it moves with every put, relabel and remove."""
-        with self._database.read() as connection:
-            return changes.number(connection)
+        return changes.counted(self._database.rows(changes.COUNTER))[0]
 
     def changes(self, after: int, embedder: str, limit: int = 5000) -> Changes:
         """Return at most `limit` changes numbered above `after`, in the order they were committed.

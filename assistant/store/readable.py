@@ -7,8 +7,10 @@ are (`assistant.policies.permissions` does), and an empty set reads nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import namedtuple
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any, cast
 
 from sqlalchemy import BindParameter, Dialect, bindparam, select, tuple_
 
@@ -83,15 +85,17 @@ class Readable:
         if not self._permitted or not ids:
             return found
         owners: dict[str, Document] = {}
-        with self._database.read() as connection:
-            every = _sql(connection.dialect)
-            for start in range(0, len(ids), _IDS_PER_QUERY):
-                some = ",".join(str(int(number)) for number in ids[start : start + _IDS_PER_QUERY])
-                for row in connection.exec_driver_sql(f"{every} WHERE chunks.id IN ({some})"):
-                    if row.class_id in self._permitted:
-                        owner = owners.get(row.document_id) or to_document(row)
-                        found[row.chunk_id] = (to_chunk(row), owners.setdefault(owner.id, owner))
+        every = _sql(self._database.dialect)
+        for start in range(0, len(ids), _IDS_PER_QUERY):
+            some = ",".join(str(int(number)) for number in ids[start : start + _IDS_PER_QUERY])
+            for row in map(_row, self._database.rows(f"{every} WHERE chunks.id IN ({some})")):
+                if row.class_id in self._permitted:
+                    owner = owners.get(row.document_id) or to_document(row)
+                    found[row.chunk_id] = (to_chunk(row), owners.setdefault(owner.id, owner))
         return found
+
+
+_row: Callable[[tuple[Any, ...]], Any] = cast(Any, namedtuple)("row", CHUNKS.selected_columns.keys())._make
 
 
 @lru_cache(maxsize=4)

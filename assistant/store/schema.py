@@ -4,6 +4,7 @@ Migrations under `migrations/` build exactly this metadata; a test compares the 
 never reused, so a derived index can never mistake a new chunk for an old one. Every chunk and every
 removal carries its own change number, taken inside the transaction that made it; `classes`
 counts the changes of the set of access classes, and `pruned` is the last removal that was forgotten.
+`unrecorded` holds removals until the audit log names them.
 """
 
 from __future__ import annotations
@@ -101,6 +102,35 @@ removals = Table(
     metadata,
     Column("chunk_id", Number, primary_key=True, autoincrement=False),
     Column("change", Number, nullable=False, unique=True),
+)
+
+likenesses = Table(
+    "likenesses",
+    metadata,
+    Column("document_id", Text, ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True),
+    Column("sketch", LargeBinary, nullable=False),
+    Column("series", Text),
+    Column("number", Text),
+    Index("ix_likenesses_series", "series", "number"),
+)
+
+bands = Table(
+    "bands",
+    metadata,
+    Column("band", Number, primary_key=True, autoincrement=False),
+    Column("document_id", Text, ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+unrecorded = Table(
+    "unrecorded",
+    metadata,
+    Column("change", Number, primary_key=True, autoincrement=False),
+    Column("document_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("content_digest", Text, nullable=False),
+    Column("chunks", Number, nullable=False),
+    Column("removed_by", Text, nullable=False),
 )
 
 change_counter = Table(

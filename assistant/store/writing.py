@@ -88,6 +88,12 @@ def relabel(connection: Connection, document_id: str, labels: Labels) -> None:
     classes.drop_unused(connection, before)
 
 
+def follow(connection: Connection, source: str, old: str, new: str) -> None:
+    """Let documents that supersede the one at `old` supersede it at `new`, where it stands now."""
+    naming = update(documents).where(documents.c.source == source, documents.c.supersedes == old)
+    connection.execute(naming.values(supersedes=new))
+
+
 def at(connection: Connection, source: str, uri: str) -> str | None:
     """Return the id of the document at a place, if one is there."""
     query = select(documents.c.id).where(documents.c.source == source, documents.c.uri == uri)

@@ -384,3 +384,18 @@ def test_interrupted_answers_are_closed_once(place, new_draft):
     assert (closed.kind, closed.status, closed.user) == ("answer.closed", "interrupted", "ana")
     assert closed.passages == log.of("ans-2")[0].passages
     assert place.verify().holds
+
+
+def test_an_entry_is_written_with_its_claim_or_neither_is(place, new_draft):
+    log = place.log()
+    receipt = log.append_once(new_draft(1), lambda connection: True)
+    assert receipt is not None and log.of("ans-1")[0].position == receipt.index
+    assert log.append_once(new_draft(2), lambda connection: False) is None
+
+    def fails(connection):
+        raise OSError("no room")
+
+    with pytest.raises(AuditError, match="no room"):
+        log.append_once(new_draft(3), fails)
+    assert log.append(new_draft(4)).index == receipt.index + 1
+    assert place.verify().holds

@@ -123,3 +123,16 @@ def test_a_database_that_was_not_migrated_is_one_clear_error(tmp_path):
     with pytest.raises(StoreError, match="migrated"), database.read() as connection:
         connection.execute(select(api_keys))
     database.close()
+
+
+def test_rows_of_a_plain_statement_are_what_is_committed(database):
+    assert database.rows("SELECT number, classes FROM change_counter") == [(0, 0)]
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE change_counter SET number = 3")
+        assert database.rows("SELECT number FROM change_counter") == [(0,)]
+    assert database.rows("SELECT number FROM change_counter") == [(3,)]
+
+
+def test_rows_of_a_database_that_cannot_be_used_are_a_store_error(database):
+    with pytest.raises(StoreError, match="cannot be used"):
+        database.rows("SELECT number FROM nowhere")
