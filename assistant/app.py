@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from assistant.config import HttpEngine, Settings
 from assistant.config import LocalEngine as LocalSettings
+from assistant.errors import ConfigError
 
 if TYPE_CHECKING:
     from assistant.adapters.manifest import Manifest
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from assistant.policies.rules import RuleBook
     from assistant.removal import Remover
     from assistant.retrieval.embed import Embedder
+    from assistant.retrieval.rerank import Reranker
     from assistant.retrieval.search import Search
     from assistant.routing.live import Live
     from assistant.routing.router import Router
@@ -150,7 +152,32 @@ class App:
         """Hybrid search over both indexes."""
         from assistant.retrieval.search import Search
 
-        return Search(self.documents, self.embedder, self.settings.path(self.settings.indexes))
+        chosen, reranker = self.settings.retrieval, self.reranker
+        return Search(
+            self.documents,
+            self.embedder,
+            self.settings.path(self.settings.indexes),
+            editions=chosen.newer_editions,
+            reordered=partial(reranker.reordered, count=chosen.reranked) if reranker else None,
+        )
+
+    @cached_property
+    def reranker(self) -> Reranker | None:
+        """The cross-encoder that orders the best passages anew, where configuration names one."""
+        from assistant.models.catalogue import pin_of
+        from assistant.models.pull import located
+        from assistant.retrieval.rerank import Reranker
+
+        name = self.settings.retrieval.reranker
+        if name is None:
+            return None
+        pin = pin_of(name, self.settings.models)
+        if pin.kind != "cross-encoder":
+            raise ConfigError(
+                f"`retrieval.reranker` names {name}, which is a pin of kind {pin.kind}.",
+                remedy="Name one of kind cross-encoder, or leave it out.",
+            )
+        return Reranker.load(located(name, self.settings), max_tokens=pin.max_tokens)
 
     @cached_property
     def routing(self) -> Live:
@@ -223,6 +250,7 @@ class App:
             model=self.settings.models.base,
             fingerprint=self.engine.fingerprint,
             embedder=self.embedder.digest,
+            reranker=self.reranker.digest if self.reranker else None,
         )
         return Chat(
             settings=self.settings,
@@ -244,20 +272,24 @@ class App:
         from assistant.ingest import run
 
         self.reembed()
+        self.documents.look_at_all()
         readers = min(_READERS, os.cpu_count() or 1)
-        with Extractor(workers=readers) as extractor:
-            summary = run(
-                connector,
-                documents=self.documents,
-                extractor=extractor,
-                embed=self.embedder.embed,
-                count=self.embedder.count_tokens,
-                embedder=self.embedder.digest,
-                settings=self.settings,
-                progress=progress or (lambda _: None),
-                under=under,
-                readers=readers,
-            )
+        try:
+            with Extractor(workers=readers, readers=self.settings.extraction.readers) as extractor:
+                summary = run(
+                    connector,
+                    documents=self.documents,
+                    extractor=extractor,
+                    embed=self.embedder.embed,
+                    count=self.embedder.count_tokens,
+                    embedder=self.embedder.digest,
+                    settings=self.settings,
+                    progress=progress or (lambda _: None),
+                    under=under,
+                    readers=readers,
+                )
+        finally:
+            self.remover.settle()
         self.documents.prune()
         return summary
 
@@ -285,7 +317,14 @@ class App:
         """Removes documents, with a receipt."""
         from assistant.removal import Remover
 
-        return Remover(self.documents, self.log, self.adapters, indexes=self._followed, purge=self._purged)
+        return Remover(
+            self.database,
+            self.documents,
+            self.log,
+            self.adapters,
+            indexes=self._followed,
+            purge=self._purged,
+        )
 
     def _followed(self) -> dict[str, int]:
         """Bring the indexes up to date where they are open here; return their change numbers."""
@@ -334,6 +373,8 @@ class App:
     def warm(self) -> None:
         """Load everything a question needs: the first one does not wait, and what is broken is said now."""
         _ = self.people, self.access
+        self.remover.settle()
+        self.embedder.embed(["warm"])
         self.chat.search.catch_up()
         self.chat.router()
 

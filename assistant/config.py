@@ -42,12 +42,12 @@ class PathSource(Section):
 class ModelPin(Section):
     """A model's exact identity: where its weights come from, in order of preference, and their digest."""
 
-    kind: Literal["causal-lm", "embedder"]
+    kind: Literal["causal-lm", "embedder", "cross-encoder"]
     format: Literal["gguf", "safetensors"] = "safetensors"
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of the weights file")
     licence: str = ""
     sources: tuple[PackageSource | HubSource | PathSource, ...] = Field(min_length=1)
-    max_tokens: int | None = Field(None, ge=16, description="embedder: longest input; None: the model's own")
+    max_tokens: int | None = Field(None, ge=16, description="longest input; None: the model's own")
 
 
 class Models(Section):
@@ -141,10 +141,19 @@ class Prompt(Section):
 
 
 class Retrieval(Section):
-    """Search and chunking sizes."""
+    """Search and the sizes of chunks."""
 
     candidates: int = Field(50, ge=1, description="fetched from each index before fusion")
     chunk_tokens: int = Field(160, ge=32, description="of the embedder's tokens")
+    newer_editions: bool = Field(True, description="a later edition, told by its name, replaces an older one")
+    reranker: str | None = Field(None, description="pin of a cross-encoder that orders the best anew")
+    reranked: int = Field(20, ge=1, le=200, description="how many of the best it reads")
+
+
+class Extraction(Section):
+    """What takes files apart."""
+
+    readers: dict[str, str] = Field({}, description="extractor plug-in by extension, as {pdf: my-ocr}")
 
 
 class Routing(Section):
@@ -181,6 +190,7 @@ class Settings(Section):
     models: Models = Models()
     engine: Annotated[LocalEngine | HttpEngine, Field(discriminator="kind")] = LocalEngine()
     prompt: Prompt = Prompt()
+    extraction: Extraction = Extraction()
     retrieval: Retrieval = Retrieval()
     routing: Routing = Routing()
     serve: Serve = Serve()

@@ -20,7 +20,16 @@ from assistant.types import Citation, Decision, Passage, Question, Receipt, Rout
 class Recorder:
     """Writes the opening and the closing entry of each answer."""
 
-    def __init__(self, log: AuditLog, *, model: str, fingerprint: Fingerprint, embedder: str) -> None:
+    def __init__(
+        self,
+        log: AuditLog,
+        *,
+        model: str,
+        fingerprint: Fingerprint,
+        embedder: str,
+        reranker: str | None = None,
+    ) -> None:
+        """Record into `log`; `embedder` and `reranker` are the digests of what finds passages."""
         self._log = log
         self._identity: dict[str, str | int] = {
             "gen_ai.request.model": model,
@@ -32,6 +41,7 @@ class Recorder:
             "assistant.engine.threads": fingerprint.threads,
             "assistant.engine.versions": " ".join(fingerprint.versions),
             "assistant.embedder.digest": embedder,
+            **({"assistant.reranker.digest": reranker} if reranker else {}),
         }
 
     def opened(
@@ -118,6 +128,7 @@ def _route(route: Route) -> RouteRecord:
         adapter=route.adapter,
         confidence=round(route.confidence, 4),
         reason=route.reason,
+        outcome=route.outcome,
     )
 
 

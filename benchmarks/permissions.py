@@ -88,7 +88,10 @@ def soak(draws: int, *, per_world: int = PER_WORLD, leak: bool = False, seed: in
                     pipe.send((folder, f"{seed + world}/{number}", share))
                 found = [draw for _, pipe in askers for draw in pipe.recv()]
                 changes = mover[1].recv()
-                verdict.add(History(changes).verdict(found))
+                here = History(changes).verdict(found)
+                verdict.add(here)
+                for miss in here.misses:
+                    print(miss, file=sys.stderr, flush=True)
                 moves += sum(change.began > 0 for change in changes)
             if verdict.forbidden or world % 10 == 9:
                 print(f"world {world + 1}: {verdict}", file=sys.stderr, flush=True)
@@ -140,8 +143,9 @@ def _ask(pipe: Connection, made: processes.sharedctypes.Synchronized[int], leak:
         folder, seed, count = job
         app, chance = _app(folder), random.Random(seed)
         draws = []
-        for _ in range(count):
-            draws.append(_draw(app, chance.choice(PEOPLE), chance.randrange(BOXES), leak))
+        for number in range(count):
+            draw = _draw(app, chance.choice(PEOPLE), chance.randrange(BOXES), leak)
+            draws.append(replace(draw, asker=seed, number=number))
             with made.get_lock():
                 made.value += 1
         app.database.close()
@@ -165,7 +169,9 @@ def _draw(app: App, user: str, about: int, leak: bool) -> Draw:
     except (ConfigError, Unknown):
         refused = True  # a person who is not there, or a file in the middle of being written
     done = time.monotonic_ns()
-    return Draw(user=user, about=about, began=began, done=done, found=found, refused=refused)
+    return Draw(
+        asker="", number=0, user=user, about=about, began=began, done=done, found=found, refused=refused
+    )
 
 
 def _move(pipe: Connection, made: processes.sharedctypes.Synchronized[int]) -> None:
@@ -207,7 +213,7 @@ class _World:
         """Grant or take away something, at random."""
         now = time.monotonic_ns()
         number = self.chance.randrange(BOXES)
-        match self.chance.choice(("relabel",) * 4 + ("person",) * 4 + ("put", "remove", "policy")):
+        match self.chance.choice(("relabel",) * 4 + ("person",) * 4 + ("put",) * 2 + ("remove", "policy")):
             case "relabel" if number in self.boxes:
                 new = replace(box(self.chance, 0), version=self.boxes[number].version)
                 self.app.documents.relabel(self._id(number), _labels(new))
@@ -228,6 +234,8 @@ class _World:
 
         self.versions += 1
         new = box(self.chance, self.versions)
+        if number in self.boxes and self.chance.random() < 0.5:  # other content under the same labels
+            new = replace(self.boxes[number], version=self.versions)
         text = f"Box {number} holds the colour word{self.versions}x.\n\nIt was painted by hand."
         add(self.app, f"{number}.md", text, _labels(new), title=f"Box {number}")
         self._keep(number, new, began)

@@ -17,11 +17,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from assistant import minhash
 from assistant.errors import ConfigError
 
 _CITED = re.compile(r"\[(\d+)\]")
-_HASHES, _BANDS = 64, 16
-_PRIME = (1 << 61) - 1
 
 
 class ExamplePassage(BaseModel):
@@ -107,39 +106,14 @@ def documents_of(examples: Sequence[Example]) -> tuple[str, ...]:
 
 
 def near_duplicate_share(texts: Sequence[str], threshold: float = 0.5) -> float:
-    """Share of texts that nearly repeat an earlier one: 3-word shingles' Jaccard above `threshold`.
-
-    Candidates are found by MinHash with banding (Broder 1997; 16 bands of 4 rows), then compared exactly.
-    """
-    shingles = [_shingles(text) for text in texts]
-    buckets: defaultdict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
-    rows = _HASHES // _BANDS
-    for position, own in enumerate(shingles):
-        signature = _minhash(own)
-        for band in range(_BANDS):
-            buckets[band, signature[band * rows : (band + 1) * rows]].append(position)
+    """Share of texts that nearly repeat an earlier one: likeness (`assistant.minhash`) above `threshold`."""
+    sketches = [minhash.sketch(text) for text in texts]
+    buckets: defaultdict[int, list[int]] = defaultdict(list)
+    for position, own in enumerate(sketches):
+        for band in minhash.bands(own):
+            buckets[band].append(position)
     pairs = {pair for members in buckets.values() for pair in combinations(members, 2)}
-    repeats = {later for earlier, later in pairs if _jaccard(shingles[earlier], shingles[later]) > threshold}
+    repeats = {
+        later for earlier, later in pairs if minhash.alike(sketches[earlier], sketches[later]) > threshold
+    }
     return len(repeats) / len(texts) if texts else 0.0
-
-
-def _shingles(text: str) -> frozenset[int]:
-    words = re.findall(r"\w+", text.lower())
-    count = max(1, len(words) - 2)
-    return frozenset(_hash(" ".join(words[start : start + 3])) for start in range(count))
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
-
-
-_FAMILY = tuple((_hash(f"a{index}"), _hash(f"b{index}")) for index in range(_HASHES))
-
-
-def _minhash(shingles: frozenset[int]) -> tuple[int, ...]:
-    """Return the smallest value of the set under each of a fixed family of hash functions a·x + b mod p."""
-    return tuple(min((a * shingle + b) % _PRIME for shingle in shingles) for a, b in _FAMILY)
-
-
-def _jaccard(one: frozenset[int], other: frozenset[int]) -> float:
-    return len(one & other) / len(one | other)

@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -21,6 +22,7 @@ from assistant.api.routes import FAILURES
 from assistant.api.schemas import Body, ReceiptBody, receipt_body
 from assistant.errors import BadRequest, Forbidden, Unknown
 from assistant.removal import Removal
+from assistant.store.likenesses import Alike, Likenesses
 from assistant.store.readable import Readable
 from assistant.types import Document
 
@@ -42,13 +44,26 @@ class DocumentBody(Body):
     department: str | None
     classification: str
     dated: str | None
-    superseded_by: str | None = Field(description="id of a newer document, if the caller may read that")
+    superseded_by: str | None = Field(
+        description="id of a newer document or edition that search returns instead, if the caller may read it"
+    )
     ingested_at: str
+
+
+class AlikeBody(Body):
+    """A near-duplicate that the caller may read as well."""
+
+    id: str
+    source: str
+    uri: str
+    title: str
+    likeness: float = Field(description="share of their text that both have, estimated")
 
 
 class DocumentText(DocumentBody):
     """GET /v1/documents/ID: with the text that citations' `start` and `end` count in, if asked for."""
 
+    near_duplicates: tuple[AlikeBody, ...]
     text: str | None = None
 
 
@@ -102,31 +117,41 @@ async def remove(id: str, caller: TheCaller) -> RemovalBody:
     return await asyncio.to_thread(_removed, caller, id)
 
 
-def _view(caller: Caller) -> Readable:
-    return caller.app.documents.readable(caller.app.permissions.permitted(caller.user()))
+def _views(caller: Caller) -> tuple[Readable, Likenesses]:
+    permitted = caller.app.permissions.permitted(caller.user())
+    return caller.app.documents.readable(permitted), caller.app.documents.likenesses(permitted)
 
 
 def _listed(caller: Caller, source: str | None, limit: int, after: str | None) -> DocumentList:
-    view = _view(caller)
+    view, likenesses = _views(caller)
     page = view.page(limit=limit, after=_place(after), source=source)
     more = _cursor(page[-1]) if len(page) == limit else None
-    return DocumentList(data=tuple(DocumentBody(**_fields(each, view)) for each in page), next=more)
+    newer = likenesses.newer(page, editions=caller.app.settings.retrieval.newer_editions)
+    return DocumentList(data=tuple(DocumentBody(**_fields(each, newer)) for each in page), next=more)
 
 
 def _shown(caller: Caller, id: str, with_text: bool) -> DocumentText:
-    view = _view(caller)
+    view, likenesses = _views(caller)
     found = _found(view, id)
     text = view.text(id) if with_text else None
     if with_text and text is None:  # it went between the two
         raise _unknown(id)
-    return DocumentText(**_fields(found, view), text=text)
+    newer = likenesses.newer([found], editions=caller.app.settings.retrieval.newer_editions)
+    near = tuple(_alike(each) for each in likenesses.near(id))
+    return DocumentText(**_fields(found, newer), near_duplicates=near, text=text)
+
+
+def _alike(other: Alike) -> AlikeBody:
+    own = other.document
+    likeness = round(other.likeness, 2)
+    return AlikeBody(id=own.id, source=own.source, uri=own.uri, title=own.title, likeness=likeness)
 
 
 def _removed(caller: Caller, id: str) -> RemovalBody:
     app, user = caller.app, caller.user()
     if app.access.may(user, "manage").action != "allow":
         raise Forbidden("Documents are removed by those who may manage the workspace.")
-    found = _found(_view(caller), id)
+    found = _found(_views(caller)[0], id)
     return _receipt(app.remover.remove(found.id, by=user.id))
 
 
@@ -156,9 +181,8 @@ def _unknown(id: str) -> Unknown:
     return Unknown(f"No document {id!r}.", remedy="GET /v1/documents lists yours.")
 
 
-def _fields(document: Document, view: Readable) -> dict[str, object]:
-    """Take of a document what its reader may see: labels of others stay inside, and so does a newer one."""
-    newer = view.get(document.superseded_by) if document.superseded_by else None
+def _fields(document: Document, newer: Mapping[str, Document]) -> dict[str, object]:
+    """Take of a document what its reader may see: labels of others stay inside; `newer` they may read."""
     assert document.ingested_at is not None
     return {
         "id": document.id,
@@ -171,7 +195,7 @@ def _fields(document: Document, view: Readable) -> dict[str, object]:
         "department": document.access_class.labels.department,
         "classification": document.access_class.labels.classification,
         "dated": document.dated,
-        "superseded_by": newer.id if newer else None,
+        "superseded_by": newer[document.id].id if document.id in newer else None,
         "ingested_at": document.ingested_at.isoformat(timespec="milliseconds"),
     }
 

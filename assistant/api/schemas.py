@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from assistant.audit.entry import Entry
 from assistant.errors import BadRequest
-from assistant.types import Action, Answer, Message, Receipt, Sampling, Stage, Status
+from assistant.types import Action, Answer, Message, Receipt, RouteOutcome, Sampling, Stage, Status
 
 MODEL = "assistant"
 MAX_STOPS = 4
@@ -126,6 +126,9 @@ class RouteBody(Body):
     confidence: float
     scores: dict[str, float]
     reason: str
+    outcome: RouteOutcome = Field(
+        description="`department`: one of them; `unsure`: between several; `none`: none of ours"
+    )
 
 
 class ReceiptBody(Body):

@@ -46,6 +46,8 @@ class FoundPassage(Body):
     dense_rank: int | None = Field(description="its place by meaning, from 1")
     lexical_rank: int | None = Field(description="its place by words, from 1")
     words: tuple[str, ...] = Field(description="the question's words it holds, the rarest first")
+    also: tuple[str, ...] = Field(description="copies, as source:path, in which the passage stands as well")
+    reranker_score: float | None = Field(description="what the cross-encoder gives it, if one is configured")
     reason: str
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from assistant.cli.command import group, opened, operator
@@ -16,6 +17,7 @@ from assistant.cli.output import print_json, print_table, wrapped
 if TYPE_CHECKING:
     from assistant.app import App
     from assistant.removal import Removal
+    from assistant.store.likenesses import Alike
     from assistant.store.readable import Readable
     from assistant.types import Chunk, Document, Labels
 
@@ -60,7 +62,13 @@ def _remove_arguments(parser: ArgumentParser) -> None:
 
 def list_(args: Namespace) -> int:
     """Print the living documents."""
-    documents = tuple(_pages(_view(opened(args), args.user), args.source))
+    app = opened(args)
+    documents = tuple(_pages(_view(app, args.user), args.source))
+    likenesses = app.documents.likenesses(_permitted(app, args.user))
+    newer = likenesses.newer(documents, editions=app.settings.retrieval.newer_editions)
+    documents = tuple(
+        replace(each, superseded_by=newer[each.id].id if each.id in newer else None) for each in documents
+    )
     if args.json:
         print_json(documents)
         return 0
@@ -80,14 +88,19 @@ def list_(args: Namespace) -> int:
 
 def show(args: Namespace) -> int:
     """Print one document with its chunks."""
-    view = _view(opened(args), args.user)
+    app = opened(args)
+    view, likenesses = _view(app, args.user), app.documents.likenesses(_permitted(app, args.user))
     document = found(view, args.document)
     chunks = view.pieces(document.id)
     text = view.text(document.id) if args.text else None
+    newer = likenesses.newer([document], editions=app.settings.retrieval.newer_editions).get(document.id)
+    document = replace(document, superseded_by=newer.id if newer else None)
+    near = likenesses.near(document.id)
     if args.json:
-        print_json({"document": document, "chunks": chunks, **({"text": text} if args.text else {})})
+        shown = {"document": document, "chunks": chunks, "near_duplicates": near}
+        print_json({**shown, **({"text": text} if args.text else {})})
         return 0
-    for name, value in _about(document):
+    for name, value in [*_about(document), *_beside(newer, near)]:
         print(f"{name:<12}{value}")
     print_table(("CHUNK", "PAGE", "FROM", "TO", "TEXT"), [_row(chunk) for chunk in chunks], empty="no text")
     if text is not None:
@@ -103,8 +116,9 @@ def why(args: Namespace) -> int:
     labels = document.access_class.labels
     decision = app.access.may_read(user, labels)
     allowed = decision.action == "allow"
-    newer = document.superseded_by if allowed else None
-    hidden_by = app.documents.readable(app.permissions.permitted(user)).get(newer) if newer else None
+    likenesses = app.documents.likenesses(app.permissions.permitted(user))
+    newer = likenesses.newer([document], editions=app.settings.retrieval.newer_editions)
+    hidden_by = newer.get(document.id) if allowed else None
     both = sorted(labels.principals & user.principals)
     if args.json:
         print_json(
@@ -126,7 +140,7 @@ def why(args: Namespace) -> int:
     print(f"{user.id} is".ljust(12) + _joined(user.principals))
     print(f"in both     {_joined(both)}")
     if hidden_by:
-        print(wrapped(f"Search returns {hidden_by.uri} instead, which supersedes it and may be read."))
+        print(wrapped(f"Search returns {hidden_by.uri} instead, which is newer and may be read."))
     return 0
 
 
@@ -182,9 +196,13 @@ def found(view: Readable, name: str) -> Document:
 
 def _view(app: App, user: str | None) -> Readable:
     """Return what a person may read; nobody named: what the operator of this machine may."""
+    return app.documents.readable(_permitted(app, user))
+
+
+def _permitted(app: App, user: str | None) -> frozenset[int]:
     if user is not None:
-        return app.documents.readable(app.permissions.permitted(app.people.user(user)))
-    return app.documents.unrestricted()
+        return app.permissions.permitted(app.people.user(user))
+    return app.documents.class_ids()
 
 
 def _pages(view: Readable, source: str | None) -> Iterator[Document]:
@@ -201,12 +219,22 @@ def _about(document: Document) -> Iterator[tuple[str, str]]:
     yield "type", f"{document.media_type}, {document.size_bytes:,} bytes"
     if document.dated:
         yield "dated", document.dated
-    if document.superseded_by:
-        yield "superseded", f"by {document.superseded_by}"
     if document.ingested_at:
         yield "ingested", document.ingested_at.isoformat(timespec="seconds")
     yield "class", f"{document.access_class.id}: {_labels(document.access_class.labels)}"
     yield "readers", _joined(document.access_class.labels.principals)
+
+
+def _beside(newer: Document | None, near: Iterable[Alike]) -> Iterator[tuple[str, str]]:
+    """Name what search returns instead of a document, and its copies."""
+    if newer:
+        yield "superseded", f"by {newer.source}:{newer.uri} ({newer.id})"
+    for each in near:
+        other = each.document
+        yield (
+            "like",
+            f"{other.source}:{other.uri} ({other.id}): {each.likeness:.0%} of their text is the same",
+        )
 
 
 def _row(chunk: Chunk) -> tuple[object, ...]:

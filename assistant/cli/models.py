@@ -30,7 +30,8 @@ def _names(parser: ArgumentParser) -> None:
 def in_use(chosen: Settings) -> list[str]:
     """Names of the models the configuration uses here; a remote engine brings its own base."""
     base = [chosen.models.base] if chosen.engine.kind == "local" else []
-    return [*base, chosen.models.embedder]
+    reranker = [chosen.retrieval.reranker] if chosen.retrieval.reranker else []
+    return [*base, chosen.models.embedder, *reranker]
 
 
 def pull(args: Namespace) -> int:

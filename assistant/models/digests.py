@@ -34,7 +34,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    kind: Literal["causal-lm", "embedder"]
+    kind: Literal["causal-lm", "embedder", "cross-encoder"]
     sha256: str
     source: str
     licence: str

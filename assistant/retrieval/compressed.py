@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 
 from assistant.errors import IndexDamaged
-from assistant.retrieval.rows import Half, Numbers, Single
+from assistant.retrieval.rows import Half, Numbers, Single, one_thread
 
 SAMPLE = 8192
 _BITS = 4
@@ -96,6 +96,7 @@ class Compressed:
         """Return the rows of the `depth` best approximate scores in some lists, in no order."""
         probed = np.full((1, self._index.nlist), -1, dtype=np.int64)
         probed[0, : len(lists)] = lists
-        _, rows = self._index.search_preassigned(question[None], depth, probed, self._nowhere)
+        with one_thread():
+            _, rows = self._index.search_preassigned(question[None], depth, probed, self._nowhere)
         found: Numbers = rows[0][rows[0] >= 0]
         return found

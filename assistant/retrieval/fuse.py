@@ -42,7 +42,7 @@ def agreed(scores: Mapping[int, float], ids: Sequence[int], vectors: NDArray[np.
     count = min(NEIGHBOURS, len(ids) - 1)
     if count < 1:
         return dict(scores)
-    nearness = vectors @ vectors.T
+    nearness = np.einsum("id,jd->ij", vectors, vectors)  # so few: threads of a product would only wait
     np.fill_diagonal(nearness, -np.inf)
     nearest = np.argpartition(-nearness, count - 1, axis=1)[:, :count]
     weights = np.take_along_axis(nearness, nearest, axis=1).clip(1e-6)

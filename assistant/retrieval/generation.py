@@ -22,7 +22,7 @@ from assistant.errors import IndexDamaged
 from assistant.retrieval.compressed import SAMPLE, Compressed
 from assistant.retrieval.device import OnDevice, found
 from assistant.retrieval.ondisk import checksum
-from assistant.retrieval.rows import Half, Numbers, Rows, Single, top, write_rows
+from assistant.retrieval.rows import Half, Numbers, Rows, Single, write_rows
 from assistant.retrieval.tail import GONE
 
 COMPRESS_ABOVE = 30_000
@@ -99,7 +99,7 @@ class Generation:
         if self._compressed is not None and self._device is None and part.count > _EXACT_BELOW:
             near = self._near(self._compressed, question, part, limit)
         if near is not None:
-            rows, scores = top(near, self.rows.scores(question, near), limit)
+            rows, scores = self.rows.best(question, near, limit)
         else:
             table = self._device or self.rows
             rows, scores = table.best(question, self._living(self._range_rows(part)), limit)

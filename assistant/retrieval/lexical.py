@@ -32,6 +32,7 @@ _WRITER_BYTES = 32_000_000
 _LOCK_WAIT_S = 30.0
 _HEADING_BOOST = 0.25
 _MANY_CLASSES, _DEEPER = 200, 10
+_TERMS_ALONE = 64
 _STATE = "state.json"
 _SEGMENTS = (".term", ".idx", ".pos", ".store", ".fast", ".fieldnorm", ".del")
 
@@ -70,22 +71,21 @@ class LexicalIndex:
             except IndexDamaged:
                 self._create()
 
-    def catch_up(self, documents: Documents) -> None:
+    def catch_up(self, documents: Documents, latest: int | None = None) -> None:
         """Apply every change since the last one seen, unless another process already did.
 
         Where others write for too long it leaves the index as it is, which is safe.
+
+        Args:
+            latest: `documents.change_number()`, where it was just read.
         """
-        if documents.change_number() == self.number:
+        if (documents.change_number() if latest is None else latest) == self.number:
             return
-        with self._catching_up:
-            current = documents.change_number()
-            if current == self.number:
-                return
-            with locked(self._lock_file, _LOCK_WAIT_S) as mine:
-                if mine:
-                    self._follow(documents, current)
-            self._index.reload()
-            self._searcher = self._index.searcher()
+        with self._catching_up, locked(self._lock_file, _LOCK_WAIT_S) as mine:
+            if mine:
+                self._follow(documents)
+                self._index.reload()
+                self._searcher = self._index.searcher()
 
     def search(self, words: Sequence[str], permitted: frozenset[int], limit: int) -> list[Hit]:
         """Return the `limit` best chunks that hold one of the words, among permitted classes, best first.
@@ -113,9 +113,7 @@ class LexicalIndex:
         """Return the scores that `search` gives to these chunks; what holds none of the words has none."""
         if not words or not ids:
             return {}
-        these = Query.const_score_query(
-            Query.term_set_query(self._schema, "key", [str(id) for id in ids]), 0.0
-        )
+        these = Query.const_score_query(self._one_of("key", [str(id) for id in ids]), 0.0)
         any_word = Query.boolean_query([(Occur.Should, query) for query in self._terms(words)])
         query = Query.boolean_query([(Occur.Must, any_word), (Occur.Must, these)])
         return {id: score for id, score, _ in self._best(query, len(ids))}
@@ -150,7 +148,14 @@ class LexicalIndex:
         return math.log(1 + (self._searcher.num_docs - frequency + 0.5) / (frequency + 0.5))
 
     def _readable(self, permitted: frozenset[int]) -> Query:
-        return Query.term_set_query(self._schema, "class", sorted(permitted))
+        return self._one_of("class", sorted(permitted))
+
+    def _one_of(self, field: str, values: Sequence[int] | Sequence[str]) -> Query:
+        """Match one of some terms; a set of terms costs as much to make as looking up so many alone."""
+        if len(values) > _TERMS_ALONE:
+            return Query.term_set_query(self._schema, field, values)
+        terms = [Query.term_query(self._schema, field, value, "basic") for value in values]
+        return Query.boolean_query([(Occur.Should, term) for term in terms])
 
     def _terms(self, words: Sequence[str]) -> Iterator[Query]:
         for word, times in Counter(words).items():
@@ -163,7 +168,11 @@ class LexicalIndex:
     def _lock_file(self) -> Path:
         return self._folder.with_suffix(".lock")
 
-    def _follow(self, documents: Documents, current: int) -> None:
+    def _follow(self, documents: Documents) -> None:
+        """Follow the database as it is now that we hold the lock: who held it before us may be that far."""
+        current = documents.change_number()
+        if self.number == current:
+            return
         self._adopt(current)
         if self.number == current:
             return

@@ -7,7 +7,7 @@ the caller hands in the permitted classes, and an empty set finds nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from assistant.retrieval.focus import focus
 from assistant.retrieval.lexical import LexicalIndex
 from assistant.retrieval.pool import Pool, text_of
-from assistant.retrieval.rank import Found, best_first, spread
+from assistant.retrieval.rank import Found, Ranked, best_first, spread
+from assistant.retrieval.repeats import merged
 from assistant.retrieval.spelling import beginning, meant, respelled
 from assistant.retrieval.vector import VectorIndex
 from assistant.retrieval.words import asked, content, stems, written
 from assistant.store.documents import Documents
-from assistant.store.readable import Readable
 from assistant.types import Chunk, Document, Passage
 
 
@@ -49,11 +49,30 @@ class TextEmbedder(Protocol):
         ...
 
 
+TRIES = 3
+Reordered = Callable[[str, list[Ranked]], list[Ranked]]
+
+
 class Search:
     """Hybrid search over the documents of one database. Safe to call from several threads."""
 
-    def __init__(self, documents: Documents, embedder: TextEmbedder, folder: Path) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        embedder: TextEmbedder,
+        folder: Path,
+        *,
+        editions: bool = True,
+        reordered: Reordered | None = None,
+    ) -> None:
+        """Open the indexes in `folder`.
+
+        Args:
+            editions: whether a later edition, told by its name and likeness, replaces an older one.
+            reordered: orders the best anew for a question, as a cross-encoder does.
+        """
         self._documents, self._embedder = documents, embedder
+        self._editions, self._reordered = editions, reordered
         self._vectors = VectorIndex(
             folder / "vectors", embedder=embedder.digest, dimensions=embedder.dimensions
         )
@@ -80,7 +99,12 @@ class Search:
             pool = replace(
                 self._pool(respelled(question, spelled), permitted, candidates), rarity=pool.rarity
             )
-        ranked = spread(best_first(pool.ranked()))
+        ranked = best_first(pool.ranked())
+        if self._reordered:
+            ranked = self._reordered(pool.question, ranked)
+        likenesses = self._documents.likenesses(permitted)
+        ranked = merged(ranked, likenesses.sketches, wanted=limit)
+        ranked = spread(ranked, self._vectors.vectors, wanted=limit)
         return Found(question=pool.question, ranked=tuple(ranked[:limit]), spelled=spelled)
 
     def focus(self, question: str, passages: Sequence[Passage], sentences: int) -> tuple[Passage, ...]:
@@ -101,15 +125,25 @@ class Search:
         """Write the dense index to disk, so that the next process starts from it."""
         self._vectors.save()
 
-    def _catch_up(self) -> None:
-        self._vectors.catch_up(self._documents)
-        self._lexical.catch_up(self._documents)
+    def _catch_up(self) -> bool:
+        """Follow the database; return whether there was something to follow."""
+        before, latest = self.numbers, self._documents.change_number()
+        self._vectors.catch_up(self._documents, latest)
+        self._lexical.catch_up(self._documents, latest)
+        return self.numbers != before
 
-    def _pool(self, question: str, permitted: frozenset[int], candidates: int) -> Pool:
-        """Fetch what either index names and the database confirms."""
+    def _pool(self, question: str, permitted: frozenset[int], candidates: int, tries: int = TRIES) -> Pool:
+        """Fetch what either index names and the database confirms.
+
+        What it does not confirm was taken away since the indexes followed it, and may be there again as a
+        newer version: then they are asked once more, at most `tries` times in all.
+        """
         vector, words = self._embedder.embed([question])[0], asked(question)
         dense = {hit.id: hit.score for hit in self._vectors.search(vector, permitted, candidates)}
         lexical = {hit.id: hit.score for hit in self._lexical.search(words, permitted, candidates)}
+        readable = self._documents.readable(permitted).chunks(list({**dense, **lexical}))
+        if tries > 1 and len(readable) < len({**dense, **lexical}) and self._catch_up():
+            return self._pool(question, permitted, candidates, tries - 1)
         return Pool(
             question=question,
             dense=dense,
@@ -117,7 +151,7 @@ class Search:
             dense_rest=self._vectors.similarities(vector, [id for id in lexical if id not in dense]),
             lexical_rest=self._lexical.scores(words, [id for id in dense if id not in lexical]),
             rarity={word: self._lexical.rarity(word) for word in content(question)},
-            living=self._readable({*dense, *lexical}, permitted),
+            living=self._current(readable, permitted, question),
             vectors=self._vectors.vectors,
         )
 
@@ -136,20 +170,17 @@ class Search:
     def _form(self, stem: str, permitted: frozenset[int]) -> str | None:
         """Return a stem as a readable document writes it."""
         hits = self._lexical.search([stem], permitted, 1)
-        for chunk, document in self._readable([hit.id for hit in hits], permitted).values():
+        readable = self._documents.readable(permitted).chunks([hit.id for hit in hits])
+        for chunk, document in self._current(readable, permitted).values():
             return written(text_of(chunk, document)).get(stem)
         return None
 
-    def _readable(self, ids: Iterable[int], permitted: frozenset[int]) -> dict[int, tuple[Chunk, Document]]:
-        """Return what is alive and permitted by the database itself, less what a readable one supersedes."""
-        view = self._documents.readable(permitted)
-        readable = view.chunks(list(ids))
-        documents = {document.id: document for _, document in readable.values()}
-        replaced = {id for id, document in documents.items() if _is_replaced(document, view)}
+    def _current(
+        self, readable: dict[int, tuple[Chunk, Document]], permitted: frozenset[int], question: str = ""
+    ) -> dict[int, tuple[Chunk, Document]]:
+        """Return what the database confirmed, less what a readable one replaces."""
+        owners = {document.id: document for _, document in readable.values()}
+        replaced = self._documents.likenesses(permitted).newer(
+            list(owners.values()), editions=self._editions, question=question
+        )
         return {id: pair for id, pair in readable.items() if pair[1].id not in replaced}
-
-
-def _is_replaced(document: Document, view: Readable) -> bool:
-    """Whether a newer one that the asker may read supersedes this; two never replace each other."""
-    newer = view.get(document.superseded_by) if document.superseded_by else None
-    return newer is not None and newer.superseded_by != document.id

@@ -70,12 +70,16 @@ class VectorIndex:
         """The last change of the database it has seen."""
         return self._view.number
 
-    def catch_up(self, documents: Documents) -> None:
-        """Apply every change of the database since the last one seen."""
-        if self._is_current(documents):
+    def catch_up(self, documents: Documents, latest: int | None = None) -> None:
+        """Apply every change of the database since the last one seen.
+
+        Args:
+            latest: `documents.change_number()`, where it was just read.
+        """
+        if self._is_current(documents.change_number() if latest is None else latest):
             return
         with self._lock:
-            if not self._is_current(documents):
+            if not self._is_current(documents.change_number()):
                 self._catch_up(documents)
 
     def search(self, question: Single, permitted: frozenset[int], limit: int) -> list[Hit]:
@@ -106,11 +110,9 @@ class VectorIndex:
         if self._folding is not None:
             self._folding.join()
 
-    def _is_current(self, documents: Documents) -> bool:
+    def _is_current(self, latest: int) -> bool:
         view = self._view
-        return (
-            self._written() == self._stamp and not view.damaged and documents.change_number() == view.number
-        )
+        return latest == view.number and not view.damaged and self._written() == self._stamp
 
     def _catch_up(self, documents: Documents) -> None:
         view = self._view

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assistant.retrieval.generation import Block, Check, Generation
 from assistant.retrieval.rows import Numbers, Single, top
@@ -40,12 +41,17 @@ class View:
         return self.tail.size + (self.base.gone if self.base else 0)
 
     def best(self, question: Single, classes: Numbers, limit: int) -> tuple[Numbers, Single]:
-        """Return the ids of the `limit` best chunks of these classes, with inner products, best first."""
-        ids, scores = self.tail.best(question, classes, limit)
-        if self.base:
-            more, theirs = self.base.best(question, classes, limit)
-            ids, scores = top(np.concatenate([more, ids]), np.concatenate([theirs, scores]), limit)
-        return ids, scores
+        """Return the ids of the `limit` best chunks of these classes, with inner products, best first.
+
+        The generation is searched first and its rows leave it last (`apply`), so that a chunk which moves
+        meanwhile is in one of them; met in both, it counts once.
+        """
+        if not self.base:
+            return self.tail.best(question, classes, limit)
+        ids, scores = self.base.best(question, classes, limit)
+        more, theirs = self.tail.best(question, classes, limit)
+        fresh = ~np.isin(more, ids)
+        return top(np.concatenate([ids, more[fresh]]), np.concatenate([scores, theirs[fresh]]), limit)
 
     def take(self, ids: Sequence[int]) -> tuple[list[int], Single]:
         """Return those of the chunks that are here, and their vectors, shape (chunks, dimensions)."""
@@ -64,27 +70,30 @@ class View:
         return [self.base.block(), tail] if self.base else [tail]
 
     def apply(self, changes: VectorChanges) -> None:
-        """Follow one page of changes; a chunk's vector never changes, its class may."""
-        if self.base:
-            self._leave_base(self.base, changes)
-        fresh = [row for row, id in enumerate(changes.ids.tolist()) if id not in self.tail]
-        known = set(range(len(changes.ids))) - set(fresh)
-        for row in known:
-            self.tail.move(int(changes.ids[row]), int(changes.class_ids[row]))
-        if self.base and fresh:
-            kept = self.base.find(changes.ids[fresh]) >= 0
-            fresh = [row for row, stays in zip(fresh, kept.tolist(), strict=True) if not stays]
-        if fresh:
+        """Follow one page of changes; a chunk's vector never changes, its class may.
+
+        What is of another class now goes on in the tail, and leaves the generation only then.
+        """
+        leaving, staying = self._in_base(changes)
+        for row, id in enumerate(changes.ids.tolist()):
+            if id in self.tail:
+                self.tail.move(id, int(changes.class_ids[row]))
+                staying[row] = True
+        if not staying.all():
+            fresh = ~staying
             self.tail.add(changes.ids[fresh], changes.class_ids[fresh], changes.vectors[fresh])
         for id in changes.removed.tolist():
             self.tail.remove(id)
+        if self.base:
+            self.base.remove(leaving)
         self.number = changes.number
 
-    def _leave_base(self, base: Generation, changes: VectorChanges) -> None:
-        """Mark as gone what is removed or of another class now; the latter goes on in the tail."""
-        rows = base.find(changes.ids)
-        here = rows >= 0
-        moved = here.copy()
-        moved[here] = base.class_of(rows[here]) != changes.class_ids[here]
-        removed = base.find(changes.removed)
-        base.remove(np.unique(np.concatenate([rows[moved], removed[removed >= 0]])))
+    def _in_base(self, changes: VectorChanges) -> tuple[Numbers, NDArray[np.bool_]]:
+        """Return the rows that leave the generation, and which of the changed chunks stay as they are."""
+        if not self.base:
+            return np.zeros(0, dtype=np.int64), np.zeros(len(changes.ids), dtype=bool)
+        rows = self.base.find(changes.ids)
+        staying = rows >= 0
+        staying[staying] = self.base.class_of(rows[staying]) == changes.class_ids[staying]
+        removed = self.base.find(changes.removed)
+        return np.unique(np.concatenate([rows[(rows >= 0) & ~staying], removed[removed >= 0]])), staying

@@ -11,7 +11,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 GROUPS = ("managers", "contractors", "board", "managers ", 'm"x', "department:hr")
 DEPARTMENTS = ("hr", "legal", "engineering", "everyone")
@@ -122,8 +122,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """Who asked when, about which box, and the (box, version) of every passage that came back."""
+    """Who asked when, about which box, and the (box, version) of every passage that came back.
 
+    `asker` names who drew it by world and process, `number` counts their draws.
+    """
+
+    asker: str
+    number: int
     user: str
     about: int
     began: int
@@ -142,7 +147,12 @@ class Verdict:
     forbidden: int = 0
     removed: int = 0
     due: int = 0
-    missed: int = 0
+    misses: list[str] = field(default_factory=list)
+
+    @property
+    def missed(self) -> int:
+        """Passages that should have come back."""
+        return len(self.misses)
 
     def add(self, other: Verdict) -> None:
         """Count another's too."""
@@ -161,7 +171,9 @@ class History:
 
         `forbidden` counts passages that no state a question could have met allows; `removed` those whose
         content was gone before it began; `missed` the boxes asked about that every such state allows and
-        that did not come back, of so many `due`. A draw was `refused` that met a file half written.
+        that did not come back, of so many `due`. A box whose labels change under the question is not due:
+        the asker's rights were told from the labels before, and what they do not name is not read. A draw
+        was `refused` that met a file half written.
         """
         by_key: dict[Hashable, list[Change]] = defaultdict(list)
         for change in self.changes:
@@ -179,12 +191,25 @@ class History:
                 )
             result.refused += draw.refused
             boxes = list(_seen(by_key["box", draw.about], draw))
-            if not draw.refused and all(
-                _allows(q, draw.user, p, b) for q in policies for p in people for b in boxes
-            ):
+            settled = not draw.refused and len({_labels(b) for b in boxes}) == 1
+            if settled and all(_allows(q, draw.user, p, b) for q in policies for p in people for b in boxes):
                 result.due += 1
-                result.missed += draw.about not in {number for number, _ in draw.found}
+                if draw.about not in {number for number, _ in draw.found}:
+                    result.misses.append(self._told(draw))
         return result
+
+    def _told(self, draw: Draw) -> str:
+        """Say where a draw stands in its world, to find out what it met; times in ms after its begin."""
+        moves = sum(0 < change.began < draw.began for change in self.changes)
+        meanwhile = [
+            (change.key, (change.began - draw.began) // 1_000_000, (change.done - draw.began) // 1_000_000)
+            for change in self.changes
+            if change.began <= draw.done and change.done >= draw.began
+        ]
+        return (
+            f"world {draw.asker}, draw {draw.number} after {moves} moves: {draw.user} did not get box "
+            f"{draw.about} in {(draw.done - draw.began) // 1_000_000} ms; changed meanwhile: {meanwhile}"
+        )
 
 
 def _seen(changes: list[Change], draw: Draw) -> Iterator[object]:
@@ -193,6 +218,10 @@ def _seen(changes: list[Change], draw: Draw) -> Iterator[object]:
         after = changes[place + 1] if place + 1 < len(changes) else None
         if change.began <= draw.done and (after is None or after.done >= draw.began):
             yield change.value
+
+
+def _labels(value: object) -> object:
+    return replace(value, version=0) if isinstance(value, Box) else value
 
 
 def _is(value: object, version: int) -> bool:

@@ -17,6 +17,8 @@ def test_the_whole_answer(service):
     body = AnswerBody.model_validate(response.json())
     assert body.status == "answered" and "18 weeks" in body.text
     assert body.route.department == "hr" and body.route.confidence > 0 and body.route.reason
+    assert body.route.outcome == "department"
+    assert [entry.route.outcome for entry in service.entries(body.receipt.id)] == ["department"] * 2
     (citation,) = body.citations
     assert service.app.documents.text(citation.document_id)[citation.start : citation.end] == citation.quote
     assert body.usage.total_tokens > 0

@@ -95,3 +95,34 @@ def test_a_broken_policy_file_closes_everything_until_it_is_mended(served):
     assert service.get(f"/v1/documents/{id}").status_code == 404
     file.write_text(whole)
     assert service.get(f"/v1/documents/{id}").status_code == 200
+
+
+def test_near_duplicates_that_the_caller_may_read_are_named(service):
+    text = " ".join(
+        f"Rule {number} of the parking lot is that slot {number} stays free." for number in range(40)
+    )
+    one, other = (
+        add(service.app, uri, text, Labels(source="parking", principals=frozenset({who})))
+        for uri, who in (("lot.md", "everyone"), ("hidden/lot.md", "group:managers"))
+    )
+    assert service.get(f"/v1/documents/{one.id}").json()["near_duplicates"] == []
+    body = service.get(f"/v1/documents/{one.id}", "grete").json()
+    assert body["near_duplicates"] == [
+        {"id": other.id, "source": "parking", "uri": "hidden/lot.md", "title": "Lot", "likeness": 1.0}
+    ]
+    for document in (one, other):
+        service.app.remover.remove(document.id, by="test")
+
+
+def test_a_later_edition_is_named_where_it_may_be_read(service):
+    text = " ".join(f"Rule {number} of the garage is that slot {number} stays free." for number in range(40))
+    old, new = (
+        add(service.app, uri, text, Labels(source="garage", principals=frozenset({who})), title="Garage")
+        for uri, who in (("garage-2023.md", "everyone"), ("garage-2024.md", "group:managers"))
+    )
+    for caller, expected in (("ana", None), ("grete", new.id)):
+        assert service.get(f"/v1/documents/{old.id}", caller).json()["superseded_by"] == expected
+        listed = service.get("/v1/documents", caller, params={"source": "garage"}).json()["data"]
+        assert {each["id"]: each["superseded_by"] for each in listed}[old.id] == expected
+    for document in (old, new):
+        service.app.remover.remove(document.id, by="test")

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from assistant.app import App
+from assistant.config import load
+from assistant.testing.embedder import FakeEmbedder
+from assistant.testing.workspace import add
+from assistant.types import Labels
+
 BANDS = "hr/managers/bands.md"
 
 
@@ -74,3 +80,29 @@ def test_remove_prints_the_receipt(shell):
     assert "entry 0 of the log" in shell.out
     (removal,) = shell.json("documents", "remove", BANDS)
     assert (removal["chunks"], removal["adapters"], removal["receipt"]["index"]) == (1, [], 1)
+
+
+def test_copies_and_later_editions_are_shown_to_those_who_may_read_them(shell):
+    app = App(load(shell.folder / "assistant.yaml"))
+    vars(app).update(embedder=FakeEmbedder())
+    text = " ".join(
+        f"Rule {number} of the parking lot is that slot {number} stays free." for number in range(40)
+    )
+    for uri, who in (("lot-2023.md", "everyone"), ("lot-2024.md", "group:managers")):
+        add(app, uri, text, Labels(source="parking", principals=frozenset({who})), title="Lot")
+    app.database.close()
+    shell("documents", "show", "lot-2023.md")
+    assert "superseded  by parking:lot-2024.md (" in shell.out
+    assert "like        parking:lot-2024.md (" in shell.out and "100% of their text is the same" in shell.out
+    shell("documents", "show", "lot-2023.md", "--as", "ana")
+    assert "lot-2024" not in shell.out and "superseded" not in shell.out
+    shown = shell.json("documents", "show", "lot-2023.md", "--as", "ana")
+    assert (shown["near_duplicates"], shown["document"]["superseded_by"]) == ([], None)
+    listed = {each["uri"]: each["superseded_by"] for each in shell.json("documents", "list", "--as", "ana")}
+    assert listed["lot-2023.md"] is None
+    assert (
+        shell.json("documents", "why", "lot-2023.md", "--as", "grete")["superseded_by"]["uri"]
+        == "lot-2024.md"
+    )
+    (shell.folder / "assistant.yaml").write_text("retrieval: {newer_editions: false}\n")
+    assert shell.json("documents", "show", "lot-2023.md")["document"]["superseded_by"] is None

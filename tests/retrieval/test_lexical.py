@@ -1,8 +1,10 @@
 import json
 import multiprocessing
+from contextlib import contextmanager
 
 import pytest
 
+from assistant.retrieval import lexical
 from assistant.retrieval.lexical import LexicalIndex
 from assistant.retrieval.words import content
 from assistant.types import Labels
@@ -213,3 +215,27 @@ def test_the_vocabulary_is_that_of_permitted_chunks(open_index, documents, put):
     index.catch_up(documents)
     assert index.vocabulary("ann", frozenset({mine})) == {"annual": 1}
     assert index.vocabulary("ann", frozenset()) == {}
+
+
+def test_a_change_that_comes_while_waiting_for_the_lock_is_not_another_history(
+    open_index, documents, put, monkeypatch
+):
+    """Who held the lock before us may have followed further than the database was when we began to wait."""
+    put("a", "annual leave")
+    late, other = open_index(), open_index()
+    late.catch_up(documents)
+    put("b", "annual leave of managers")
+    held = lexical.locked
+
+    @contextmanager
+    def waited(file, wait_s=0.0):
+        monkeypatch.setattr(lexical, "locked", held)
+        put("c", "annual leave of directors")
+        other.catch_up(documents)
+        with held(file, wait_s) as mine:
+            yield mine
+
+    monkeypatch.setattr(lexical, "locked", waited)
+    monkeypatch.setattr(late, "_create", lambda: pytest.fail("built anew"))
+    late.catch_up(documents)
+    assert len(late.search(["leav"], frozenset(range(20)), 10)) == 3

@@ -1,11 +1,12 @@
-"""The order of passages: repeatable, and no document crowds the others out."""
+"""The order of passages: repeatable, and what a document repeats does not crowd the rest out."""
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.retrieval.rank import CHUNKS_PER_DOCUMENT, Ranked, best_first, places, spread
+from assistant.retrieval.rank import Ranked, best_first, places, spread
 from assistant.types import AccessClass, Chunk, Document, Labels, Passage
 
 LABELS = Labels(source="s", principals=frozenset({"everyone"}))
@@ -31,18 +32,42 @@ def test_places_are_counted_from_one_and_repeat():
     assert places({}) == {}
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.1, 0.2, 0.3])), max_size=20))
+ROWS = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from([0.1, 0.2, 0.3]), st.sampled_from(["x", "y", "xy"])),
+    max_size=20,
+)
+DIRECTIONS = {"x": [1.0, 0.0], "y": [0.0, 1.0], "xy": [0.6, 0.8]}
+
+
+def known(directions):
+    def vectors(ids):
+        return list(ids), np.array([DIRECTIONS[directions[id]] for id in ids], np.float32).reshape(-1, 2)
+
+    return vectors
+
+
+@given(ROWS, st.integers(1, 8))
 @settings(deadline=None)
-def test_every_passage_stays_and_what_crowds_comes_behind(rows):
-    before = best_first(ranked(id, document, score) for id, (document, score) in enumerate(rows))
-    after = spread(before)
+def test_every_passage_stays_and_only_what_repeats_loses_its_place(rows, wanted):
+    before = best_first(ranked(id, document, score) for id, (document, score, _) in enumerate(rows))
+    after = spread(before, known([row[2] for row in rows]), wanted=wanted)
     assert sorted(each.passage.chunk.id for each in after) == list(range(len(rows)))
-    behind = [bool(each.behind) for each in after]
-    assert behind == sorted(behind)
-    for document in {document for document, _ in rows}:
-        own = [each for each in after if each.passage.document.id == f"d{document}"]
-        assert [each.passage.chunk.id for each in own] == [
-            each.passage.chunk.id for each in before if each.passage.document.id == f"d{document}"
-        ]
-        assert sum(not each.behind for each in own) == min(len(own), CHUNKS_PER_DOCUMENT)
-        assert all("of its document" in each.reason for each in own if each.behind)
+    if len({document for document, _, _ in rows}) == len(rows):
+        assert after == before
+    for number, each in enumerate(after):
+        if each.behind:
+            assert "repeats" in each.reason
+            earlier = [other.passage.document.id for other in after[:number]]
+            assert each.passage.document.id in earlier
+
+
+def test_what_says_something_new_of_a_document_comes_before_what_repeats_it():
+    before = [ranked(0, 1, 0.50), ranked(1, 1, 0.49), ranked(2, 1, 0.48), ranked(3, 2, 0.47)]
+    after = spread(before, known(["x", "x", "y", "x"]), wanted=4)
+    assert [each.passage.chunk.id for each in after] == [0, 2, 3, 1]
+    assert [bool(each.behind) for each in after] == [False, False, False, True]
+
+
+def test_one_document_may_take_all_places_where_it_says_something_new_each_time():
+    before = [ranked(0, 1, 0.50), ranked(1, 1, 0.49), ranked(2, 2, 0.45)]
+    assert spread(before, known(["x", "y", "x"]), wanted=2) == before

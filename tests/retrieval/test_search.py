@@ -102,7 +102,7 @@ def test_two_that_supersede_each_other_both_stay(find, put):
 
 def test_one_document_does_not_crowd_the_others_out(find, put):
     put("long", "\n".join(f"annual leave rule number {n}" for n in range(8)))
-    put("other", "leave is agreed with the manager")
+    put("other", "annual leave rule for managers")
     found = [passage.document.uri for passage in find("annual leave rule", limit=3)]
     assert found.count("long") == 2
     assert "other" in found
@@ -188,3 +188,18 @@ def test_words_that_are_words_and_identifiers_stay(knowing, put, all_classes):
     put("a", "the lease of INV-2024-0031 ends, parental leave begins")
     for question in ("Which leaze?", "paretna1 leave", "INV-2024-0032"):
         assert knowing.found(question, all_classes(), limit=5, candidates=50).spelled == {}
+
+
+def test_a_document_replaced_during_a_search_is_found_in_its_new_version(find, search, put, monkeypatch):
+    put("leave", "annual leave is 25 days")
+    find("annual leave")
+    before, versions = search._lexical.search, iter(range(26, 28))
+
+    def replaced(*arguments):
+        hits = before(*arguments)
+        if (days := next(versions, None)) is not None:
+            put("leave", f"annual leave is {days} days")
+        return hits
+
+    monkeypatch.setattr(search._lexical, "search", replaced)
+    assert [passage.chunk.text for passage in find("annual leave")] == ["annual leave is 27 days"]

@@ -470,3 +470,43 @@ def test_two_processes_share_generations(tmp_path, documents, put, embedder, ope
     if number == documents.change_number():
         assert found == living
     assert len(list((tmp_path / "vectors").glob("generation-*"))) == 1
+
+
+def test_a_chunk_that_is_relabelled_during_a_search_is_met_once(
+    open_index, documents, put, embedder, all_classes, monkeypatch
+):
+    """It goes from the generation to the tail: whichever is searched first, it is in the other or in both."""
+    document = put("a", "annual leave")
+    put("b", "annual leave of managers", who="group:managers")
+    index = open_index()
+    index.catch_up(documents)
+    index.save()
+    index.catch_up(documents)
+    view = index._view
+    assert view.base is not None and len(view.tail) == 0
+    before = view.base.best
+
+    def relabelled(*arguments):
+        found = before(*arguments)
+        documents.relabel(document.id, Labels(source="files", principals=frozenset({"group:managers"})))
+        index.catch_up(documents)
+        return found
+
+    monkeypatch.setattr(view.base, "best", relabelled)
+    found = index.search(embedder.embed(["annual leave"])[0], all_classes() | frozenset(range(20)), 10)
+    assert len(found) == len({hit.id for hit in found}) == 2
+
+
+def test_rows_are_in_the_tail_before_they_leave_the_generation(open_index, documents, put, embedder):
+    document = put("a", "annual leave")
+    index = open_index()
+    index.catch_up(documents)
+    index.save()
+    index.catch_up(documents)
+    view, seen = index._view, []
+    assert view.base is not None
+    before = view.base.remove
+    view.base.remove = lambda rows: (seen.append(len(view.tail)), before(rows))
+    documents.relabel(document.id, Labels(source="files", principals=frozenset({"group:managers"})))
+    index.catch_up(documents)
+    assert seen == [1]
