@@ -140,13 +140,11 @@ def _extractors(app: App) -> Iterator[Check]:
 
 
 def _models(app: App) -> Iterator[Check]:
+    from assistant.models.catalogue import in_use
     from assistant.models.digests import verify
     from assistant.models.pull import located
 
-    models = app.settings.models
-    names = [models.base, models.embedder] if app.settings.engine.kind == "local" else [models.embedder]
-    names += [app.settings.retrieval.reranker] if app.settings.retrieval.reranker else []
-    for name in names:
+    for name in in_use(app.settings):
         try:
             manifest = verify(located(name, app.settings))
         except AssistantError as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from assistant.config import Settings
 from assistant.connectors.base import Connector
+from assistant.extraction.readers import by_extension
 from assistant.ingesting import lock
 from assistant.ingesting.flow import Embed, flow
 from assistant.ingesting.foresight import foresee
@@ -102,5 +103,5 @@ def preview(
 
 
 def _making(embedder: str, settings: Settings) -> Making:
-    readers = {suffix.lower().lstrip("."): name for suffix, name in settings.extraction.readers.items()}
+    readers = by_extension(settings.extraction.readers)
     return Making(embedder=embedder, recipe=f"{RECIPE}/{settings.retrieval.chunk_tokens}", readers=readers)

@@ -102,7 +102,8 @@ class Demo:
         return choose([], settings, connector=CONNECTOR)[0]
 
     def _models(self) -> None:
-        from assistant.cli.models import in_use, pull_one
+        from assistant.cli.models import pull_one
+        from assistant.models.catalogue import in_use
 
         self._title(f"{self.app.settings.company}'s assistant", "Everything below runs on this machine.")
         self._title("Models", "One small base model, one embedder; both pinned by digest.")

@@ -27,16 +27,9 @@ def _names(parser: ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="*", help="default: the models in use")
 
 
-def in_use(chosen: Settings) -> list[str]:
-    """Names of the models the configuration uses here; a remote engine brings its own base."""
-    base = [chosen.models.base] if chosen.engine.kind == "local" else []
-    reranker = [chosen.retrieval.reranker] if chosen.retrieval.reranker else []
-    return [*base, chosen.models.embedder, *reranker]
-
-
 def pull(args: Namespace) -> int:
     """Pull the models named, each whole or not at all."""
-    from assistant.models.catalogue import pin_of
+    from assistant.models.catalogue import in_use, pin_of
 
     chosen = settings(args)
     pins = {name: pin_of(name, chosen.models) for name in args.names or in_use(chosen)}
@@ -73,7 +66,7 @@ def pull_one(name: str, chosen: Settings, *, show: bool) -> Path:
 def list_(args: Namespace) -> int:
     """Print every pin and whether its weights are here."""
     from assistant.errors import ModelError
-    from assistant.models.catalogue import known
+    from assistant.models.catalogue import in_use, known
     from assistant.models.pull import located
 
     chosen = settings(args)
@@ -108,6 +101,7 @@ def list_(args: Namespace) -> int:
 
 def verify(args: Namespace) -> int:
     """Hash the models that are in use, or those named."""
+    from assistant.models.catalogue import in_use
     from assistant.models.digests import verify as verify_folder
     from assistant.models.progress import bars
     from assistant.models.pull import located

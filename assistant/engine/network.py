@@ -44,9 +44,10 @@ class Network:
         self._decoder: FusedDecoder | None = None
         if is_llama_shaped(model):
             self._decoder = FusedDecoder(model, self._active, slots=slots, packed=packed)
-            self.products |= self._decoder.parts()
-        mix_linears(self.products, model, self._active, packed=packed, slots=slots)
-        use_attention(model)
+            self.products = self._decoder.parts()
+        else:
+            mix_linears(self.products, model, self._active, packed=packed, slots=slots)
+            use_attention(model)
 
     @property
     def fused(self) -> bool:

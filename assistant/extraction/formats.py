@@ -19,7 +19,7 @@ from assistant.extraction.decode import decode, read_head, spoken
 from assistant.extraction.docx import with_readable_entities, without_placeholders
 from assistant.extraction.extracted import Builder, Extracted
 from assistant.extraction.jsontext import read_json
-from assistant.extraction.kinds import BINARIES, MEDIA_TYPES, kind_of
+from assistant.extraction.kinds import BINARIES, MEDIA_TYPES, OCR, kind_of
 from assistant.extraction.language import declared, language_of
 from assistant.extraction.limits import Budget
 from assistant.extraction.mail import read_mail
@@ -37,7 +37,6 @@ _MAILS = ("eml", "msg")
 _TITLED_BY_HEADING = ("docx", "odp", "odt", "pptx", "rtf")  # their title property is often a template's
 _TITLED_BY_NAME = ("csv", "json", "jsonl", "ods", "tsv", "xls", "xlsx")  # their first heading is a part's
 _UNLOCK = "Save it without a password, in the current format."
-_OCR = "Run text recognition on it first, or name an extractor plug-in for its kind (`extraction.readers`)."
 _HEAD_START = re.compile(r"<(head|title)[\s>]", re.IGNORECASE)
 _JUNK_TITLE = re.compile(
     r"(\(?(un(titled|specified|known)|anonymous)\)?|microsoft word - .*|\S*\.\w{2,4}|\w{1,3})?", re.IGNORECASE
@@ -67,7 +66,7 @@ def read(data: bytes, uri: str, budget: Budget) -> tuple[Extracted, Iterator[Con
             extracted, text=without_placeholders(extracted.text), title=without_placeholders(extracted.title)
         )
     if not extracted.text and kind not in _ARCHIVES:
-        raise IngestError("It holds no text.", remedy=_OCR)
+        raise IngestError("It holds no text.", remedy=OCR)
     return replace(extracted, language=_language(extracted, kind)), inside
 
 
@@ -170,8 +169,8 @@ def _textless(pages: Sequence[Mapping[str, Any]]) -> str | None:
             ranges.append([number])
     named = ", ".join("-".join(map(str, span)) for span in ranges[:20]) + ", …" * (len(ranges) > 20)
     if len(numbers) == 1:
-        return f"Page {named} holds no text: it is empty, or a scan. {_OCR}"
-    return f"Pages {named} hold no text: they are empty, or scans. {_OCR}"
+        return f"Page {named} holds no text: it is empty, or a scan. {OCR}"
+    return f"Pages {named} hold no text: they are empty, or scans. {OCR}"
 
 
 def _kreuzberg(data: bytes, media_type: str) -> ExtractionResult:

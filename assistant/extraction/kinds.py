@@ -79,7 +79,7 @@ _MAIL_FIELD = re.compile(
 )
 _MBOX = re.compile(rb"From \S+.*\d\d:\d\d.*\d{4}\r?\n[A-Za-z][A-Za-z0-9-]*:")
 _UNLOCK = "Save it without a password, in the current format."
-_OCR = "Run text recognition on it first, or name an extractor plug-in for its kind (`extraction.readers`)."
+OCR = "Run text recognition on it first, or name an extractor plug-in for its kind (`extraction.readers`)."
 
 
 def kind_of(data: bytes, uri: str) -> str:
@@ -114,7 +114,7 @@ def _binary(data: bytes, named: str) -> str | None:
         return "tar"
     for magic, name in _OTHERS.items():
         if data.startswith(magic) and (len(magic) > 3 or _looks_binary(head)):
-            raise IngestError(f"It is {name}, which is not read.", remedy=_OCR if "image" in name else "")
+            raise IngestError(f"It is {name}, which is not read.", remedy=OCR if "image" in name else "")
     return None
 
 

@@ -32,6 +32,11 @@ class Reader(Protocol):
         ...
 
 
+def by_extension(named: Mapping[str, str]) -> dict[str, str]:
+    """Return plug-ins by extension as `kinds.extension` gives it: `{".PDF": …}` names them as well."""
+    return {suffix.lower().lstrip("."): name for suffix, name in named.items()}
+
+
 def names() -> set[str]:
     """Return the names of the plug-ins that are installed."""
     return {point.name for point in entry_points(group=GROUP)}
@@ -51,7 +56,7 @@ class Readers:
     """
 
     def __init__(self, named: Mapping[str, str]) -> None:
-        self._named = {suffix.lower().lstrip("."): name for suffix, name in named.items()}
+        self._named = by_extension(named)
         self._loaded: dict[str, Reader] = {}
 
     def read(self, data: bytes, uri: str) -> tuple[Extracted, Iterator[Content]] | None:

@@ -6,13 +6,13 @@ no document and stores none.
 
 from __future__ import annotations
 
-import posixpath
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from assistant.connectors.base import Item
+from assistant.extraction.kinds import extension
 from assistant.store.records import Stored
 
 MEMBER = "!/"
@@ -32,7 +32,7 @@ class Making:
 
     def recipe_of(self, uri: str) -> str:
         """Return the recipe for what is at a uri, inside an archive or not."""
-        reader = self.readers.get(posixpath.splitext(uri)[1].lower().lstrip("."))
+        reader = self.readers.get(extension(uri))
         return f"{self.recipe}/{reader}" if reader else self.recipe
 
     def made(self, stored: Stored) -> bool:

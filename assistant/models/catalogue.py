@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from assistant.config import ModelPin, Models, PackageSource
+from assistant.config import ModelPin, Models, PackageSource, Settings
 from assistant.errors import ConfigError
 
 DEFAULT_BASE = "smollm2-135m-instruct"
@@ -67,3 +67,10 @@ def pin_of(name: str, models: Models) -> ModelPin:
             remedy=f"Known: {', '.join(sorted(pins))}. Add your own under `models.catalogue`.",
         )
     return pins[name]
+
+
+def in_use(chosen: Settings) -> list[str]:
+    """Names of the models the configuration uses here; a remote engine brings its own base."""
+    base = [chosen.models.base] if chosen.engine.kind == "local" else []
+    reranker = [chosen.retrieval.reranker] if chosen.retrieval.reranker else []
+    return [*base, chosen.models.embedder, *reranker]

@@ -42,7 +42,7 @@ def agreed(scores: Mapping[int, float], ids: Sequence[int], vectors: NDArray[np.
     count = min(NEIGHBOURS, len(ids) - 1)
     if count < 1:
         return dict(scores)
-    nearness = np.einsum("id,jd->ij", vectors, vectors)  # so few: threads of a product would only wait
+    nearness = cosines(vectors)
     np.fill_diagonal(nearness, -np.inf)
     nearest = np.argpartition(-nearness, count - 1, axis=1)[:, :count]
     weights = np.take_along_axis(nearness, nearest, axis=1).clip(1e-6)
@@ -50,3 +50,10 @@ def agreed(scores: Mapping[int, float], ids: Sequence[int], vectors: NDArray[np.
     theirs = (weights * own[nearest]).sum(axis=1) / weights.sum(axis=1)
     mixed = (1 - NEIGHBOUR_WEIGHT) * own + NEIGHBOUR_WEIGHT * theirs
     return {**scores, **dict(zip(ids, mixed.tolist(), strict=True))}
+
+
+def cosines(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosines of a question's candidates with each other, from unit vectors (ids, dimensions)."""
+    # so few: the threads of a matrix product would only wait
+    found: NDArray[np.float32] = np.einsum("id,jd->ij", vectors, vectors)
+    return found

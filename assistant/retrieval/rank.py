@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.retrieval.fuse import cosines
 from assistant.types import Passage
 
 LIKENESS, LIKENESS_WEIGHT = 0.5, 0.2
@@ -20,7 +21,8 @@ LIKENESS, LIKENESS_WEIGHT = 0.5, 0.2
 taken off the second one's score. Token recall of marked spans in the first five, five large documents, a copy
 of the search in numpy: .857 without; .861 to .872 at likenesses of 0 to 0.6 with weights of 0.05 to 0.3, down
 to .816 with 0.5; .683 to .847 with caps on neighbouring chunks instead."""
-_LOOKED_AT = 4  # times as many passages as are wanted
+LOOKED_AT = 4
+"""Times as many passages as are wanted are looked at for repetition; behind them the order stays."""
 _WORDS_SHOWN = 8
 Vectors = Callable[[Sequence[int]], tuple[list[int], NDArray[np.float32]]]
 
@@ -121,7 +123,7 @@ def spread(ranked: Sequence[Ranked], vectors: Vectors, *, wanted: int) -> list[R
         vectors: chunk ids to those that are known, and their unit vectors, shape (chunks, dimensions).
         wanted: passages in the end; far behind that the order stays.
     """
-    looked_at = list(ranked[: _LOOKED_AT * wanted])
+    looked_at = list(ranked[: LOOKED_AT * wanted])
     owners = np.array([each.passage.document.id for each in looked_at])
     counts = Counter(owners.tolist())
     asked = [
@@ -151,7 +153,7 @@ def _likeness(
     at = {each.passage.chunk.id: place for place, each in enumerate(ranked)}
     places = [at[id] for id in ids]
     likeness = np.zeros((len(ranked), len(ranked)))
-    likeness[np.ix_(places, places)] = np.einsum("id,jd->ij", rows, rows)
+    likeness[np.ix_(places, places)] = cosines(rows)
     likeness[owners[:, None] != owners[None, :]] = 0
     return likeness
 

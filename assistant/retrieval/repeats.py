@@ -13,7 +13,7 @@ from functools import cached_property
 
 from assistant import minhash
 from assistant.minhash import Hashes
-from assistant.retrieval.rank import Ranked
+from assistant.retrieval.rank import LOOKED_AT, Ranked
 from assistant.store.likenesses import NEAR
 from assistant.types import Chunk, Document
 
@@ -21,7 +21,6 @@ Sketches = Callable[[Sequence[str]], Mapping[str, Hashes]]
 
 _SAME_PASSAGE = 0.9  # share of words that both hold
 _SAME_MEANING = 0.1  # most that their cosines to one question differ by
-_LOOKED_AT = 4  # times as many passages as are wanted
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 
 
@@ -38,7 +37,7 @@ def merged(ranked: Sequence[Ranked], sketches: Sketches, *, wanted: int) -> list
     """
     groups: list[list[Ranked]] = []
     by_words: dict[frozenset[str], list[list[Ranked]]] = {}
-    looked_at = ranked[: _LOOKED_AT * wanted]
+    looked_at = ranked[: LOOKED_AT * wanted]
     same = _Same(sketches, sorted({each.passage.document.id for each in looked_at}))
     for each in looked_at:
         alike = by_words.setdefault(frozenset(each.words), [])
@@ -49,7 +48,7 @@ def merged(ranked: Sequence[Ranked], sketches: Sketches, *, wanted: int) -> list
             alike.append(group)
         group.append(each)
     kept = [group[0] if len(group) == 1 else _newest(group) for group in groups]
-    return kept + list(ranked[_LOOKED_AT * wanted :])
+    return kept + list(ranked[LOOKED_AT * wanted :])
 
 
 class _Same:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assistant.errors import ModelError
-from assistant.models.digests import model_digest
+from assistant.models.digests import file_digest, model_digest
 from assistant.retrieval.rank import Ranked
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Reranker:
             model = AutoModelForSequenceClassification.from_pretrained(
                 folder, dtype=torch.float32, local_files_only=True
             )
-            identity = f"{model_digest(folder)}:{_digest(folder / 'tokenizer.json')}"
+            identity = f"{model_digest(folder)}:{file_digest(folder / 'tokenizer.json')}"
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the files
             raise ModelError(
                 f"{folder} holds no usable cross-encoder: {error}", remedy="Run `assistant models verify`."
@@ -125,7 +125,3 @@ class Reranker:
 
 def _shown(ranked: Ranked) -> str:
     return f"{ranked.passage.heading}\n{ranked.passage.chunk.text}"
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

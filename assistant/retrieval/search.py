@@ -132,18 +132,20 @@ class Search:
         self._lexical.catch_up(self._documents, latest)
         return self.numbers != before
 
-    def _pool(self, question: str, permitted: frozenset[int], candidates: int, tries: int = TRIES) -> Pool:
+    def _pool(self, question: str, permitted: frozenset[int], candidates: int) -> Pool:
         """Fetch what either index names and the database confirms.
 
         What it does not confirm was taken away since the indexes followed it, and may be there again as a
-        newer version: then they are asked once more, at most `tries` times in all.
+        newer version: then they are asked once more, at most `TRIES` times in all.
         """
         vector, words = self._embedder.embed([question])[0], asked(question)
-        dense = {hit.id: hit.score for hit in self._vectors.search(vector, permitted, candidates)}
-        lexical = {hit.id: hit.score for hit in self._lexical.search(words, permitted, candidates)}
-        readable = self._documents.readable(permitted).chunks(list({**dense, **lexical}))
-        if tries > 1 and len(readable) < len({**dense, **lexical}) and self._catch_up():
-            return self._pool(question, permitted, candidates, tries - 1)
+        for left in reversed(range(TRIES)):
+            dense = {hit.id: hit.score for hit in self._vectors.search(vector, permitted, candidates)}
+            lexical = {hit.id: hit.score for hit in self._lexical.search(words, permitted, candidates)}
+            named = list({**dense, **lexical})
+            readable = self._documents.readable(permitted).chunks(named)
+            if not left or len(readable) == len(named) or not self._catch_up():
+                break
         return Pool(
             question=question,
             dense=dense,

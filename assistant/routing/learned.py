@@ -77,8 +77,9 @@ class Learned:
         own = numbers != NONE
         anywhere = own[:, None].astype(np.float32)
         near, density = Kernel.fit(cosines, anywhere, shares, width=_NARROW, penalty=_NARROW_PENALTY)
-        known = own[tested(len(vectors))]
-        temperature = _temperature(scores[known], numbers[tested(len(vectors))][known])
+        rows = tested(len(vectors))
+        known = own[rows]
+        temperature = _temperature(scores[known], numbers[rows][known])
         return cls(
             departments=departments,
             texts=tuple(texts),

@@ -27,11 +27,8 @@ def changed(original, words):
 
 
 @pytest.fixture
-def documents(tmp_path):
-    database = Database.open(f"sqlite:///{tmp_path}/assistant.db")
-    database.migrate()
-    yield Documents(database)
-    database.close()
+def documents(database):
+    return Documents(database)
 
 
 def put(documents, uri, text, labels=STAFF, **more):
