@@ -78,6 +78,9 @@ def _decode(query: Tensor, layer: int, run: Run, read: _Read, scale: float) -> T
     keys, values = read.of(layer, query.dtype)
     lanes, heads = keys.shape[:2]
     rows = query.narrow(0, 0, lanes) if run.rows is None else query.index_select(0, run.rows)
+    if lanes == 1:  # too few key heads to keep the cores busy: query heads are shared out instead
+        rows = rows.view(1, -1, 1, query.shape[2])
+        return scaled_dot_product_attention(rows, keys, values, scale=scale, enable_gqa=True).view(1, -1)
     rows = rows.view(lanes, heads, -1, query.shape[2])
     result = scaled_dot_product_attention(rows, keys, values, attn_mask=run.mask, scale=scale)
     result = result.reshape(lanes, -1)
