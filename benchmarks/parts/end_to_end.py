@@ -14,6 +14,7 @@ from functools import partial
 from assistant.types import AdapterVersion
 from benchmarks.figures import Figure
 from benchmarks.parts.bench import Bench, Rounds, alternate, free
+from benchmarks.parts.floor import Floor, Size
 from benchmarks.parts.trial import better, dtypes, predict, warm
 from benchmarks.sides.base import Call, Record, Side
 from benchmarks.sides.ours import Ours
@@ -52,6 +53,12 @@ def run(bench: Bench) -> Iterator[Figure]:
         measured = alternate(sides, rounds)
     free()
     yield from _figures(bench, Rounds({**measured.records, **vllm.once}), rounds)
+    for name, work in (("base", calls), ("8_adapters", adapted)):
+        least = Floor.whole(Size.read(bench.folder), work).seconds(bench.rates, ours.dtype)
+        tokens = sum(call.new_tokens for call in work)
+        yield bench.figure(f"end_to_end_floor_{name}", tokens / least, "tokens/s")
+        share = measured.median(f"ours_{name}", _rate) * least / tokens
+        yield bench.figure(f"end_to_end_floor_{name}_share_reached", share, "share")
 
 
 def _figures(bench: Bench, measured: Rounds, rounds: int) -> Iterator[Figure]:

@@ -83,7 +83,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
-    """Bytes and operations of one decode step."""
+    """Bytes and operations of one decode step, or of a whole work."""
 
     bytes: int
     operations: int
@@ -98,6 +98,21 @@ class Floor:
         attention = 4 * context * size.layers * size.heads * size.head
         operations = 2 * len(calls) * size.weights + attention + 2 * adapted * rank * size.adapter
         return cls(bytes=numbers * bytes_per_number, operations=operations)
+
+    @classmethod
+    def whole(cls, size: Size, calls: Sequence[Call], *, rank: int = RANK) -> Floor:
+        """Count the operations of all calls from their first token to their last; bytes are left out.
+
+        Each prompt's tokens see those before them; only tokens that are followed by a new one reach the head.
+        """
+        head = size.vocabulary * size.hidden
+        operations = 0
+        for call in calls:
+            tokens = len(call.tokens) + call.new_tokens - 1
+            body = size.weights - head + (0 if call.adapter is None else rank * size.adapter)
+            attention = 2 * tokens**2 * size.layers * size.heads * size.head
+            operations += 2 * tokens * body + 2 * call.new_tokens * head + attention
+        return cls(bytes=0, operations=operations)
 
     def seconds(self, rates: Rates, dtype: str) -> float:
         """Return the longer of reading and multiplying."""

@@ -74,6 +74,9 @@ def test_the_floor_counts_weights_context_and_adapters():
     assert floor.operations == 2 * 3 * size.weights + 4 * 30 * 2 * 2 * 2 + 2 * 2 * 3 * adapter
     rates = Rates(float32=1e3, bfloat16=1e6, copy=1e9)
     assert floor.seconds(rates, "float32") == floor.operations / 1e3
+    once = Floor.whole(size, calls[:1])
+    assert once.operations == 2 * 10 * (size.weights - 40) + 2 * 2 * 40 + 2 * 10**2 * 2 * 2 * 2
+    assert Floor.whole(size, calls[1:2], rank=3).operations == once.operations + 2 * 10 * 3 * adapter
 
 
 @pytest.mark.parametrize(
