@@ -1,9 +1,10 @@
 """How to embed fastest on this machine: dtype, weight layout and batch size, found by trying.
 
 The best choice is a property of the machine, not of the model alone: bfloat16 wins only with matrix units,
-small batches where caches are small. It owns the measurement, well under a second on one layer of the
-model's size with random numbers, and the file it is remembered in. It refuses lossier arithmetic than
-bfloat16, and does not measure how many threads a worker should have: one, as docs/ingest.md shows.
+small batches where caches are small. It owns the measurement, a second or two on a few layers of the
+model's size with random numbers, on all workers at once as they will run, and the file it is remembered
+in. It refuses lossier arithmetic than bfloat16, and does not measure how many threads a worker should have:
+one, as docs/ingest.md shows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
@@ -26,11 +28,13 @@ from assistant.retrieval.workers import Workers
 Dtype = Literal["float32", "bfloat16"]
 Way = TypeVar("Way")
 BATCHES = (128, 256, 512, 1024)
-_TEXT_TOKENS = 128
+_TYPICAL = 256  # the batch with which dtypes and layouts are compared
+_TEXT_TOKENS = 100  # about a chunk; small batches are seldom full, and cost accordingly
+_LAYERS = 3  # in turn: a layer's weights are no more in the cache when it is its turn again
 _ROUNDS = 3
 _LONG_S = 0.1
 _BFLOAT16_FASTER_BY = 1.3  # it costs a little precision, so it has to earn it
-_CLOSE = 1.03  # the smallest batch within this of the best is taken
+_CLOSE = 1.01  # the smallest batch within this of the best is taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,7 @@ def fastest(shape: Shape, file: Path | None = None, *, dtypes: Sequence[Dtype] =
     Args:
         file: JSON, one entry for each machine and shape; an unreadable one is written anew.
     """
-    key = f"{_machine()} {'/'.join(dtypes)} {shape.width}x{shape.inner}x{shape.heads} {shape.threads} threads"
+    key = f"{_machine()} {'/'.join(dtypes)} {shape.width}x{shape.inner}x{shape.heads} {shape.threads} workers"
     known = _remembered(file)
     if key in known:
         return known[key]
@@ -71,50 +75,58 @@ def fastest(shape: Shape, file: Path | None = None, *, dtypes: Sequence[Dtype] =
 
 @cache
 def measured(shape: Shape, dtypes: tuple[Dtype, ...]) -> Speed:
-    """Time one layer in every way that this build of torch can do, as a worker would run it."""
-    worker = Workers(1)
+    """Time a layer in every way that this build of torch can do, as the workers will run it."""
+    workers = Workers(shape.threads)
     try:
-        (speed,) = worker.map(lambda ways: _measured(shape, ways), [dtypes])
+        return _measured(shape, dtypes, workers)
     finally:
-        worker.close()
-    return speed
+        workers.close()
 
 
-def _measured(shape: Shape, dtypes: Sequence[Dtype]) -> Speed:
+def _measured(shape: Shape, dtypes: Sequence[Dtype], workers: Workers) -> Speed:
     layers = {
-        (dtype, prepacked): layer
+        (dtype, prepacked): made
         for dtype in dtypes
         for prepacked in (False, True)
-        if (layer := _layer(shape, dtype, prepacked)) is not None
+        if (made := _layers(shape, dtype, prepacked))
     }
-    with torch.inference_mode():
-        seconds = _seconds({way: _work(layer, _TEXT_TOKENS) for way, layer in layers.items()})
-        costs = {way: s * (_BFLOAT16_FASTER_BY if way[0] == "bfloat16" else 1) for way, s in seconds.items()}
-        dtype, prepacked = min(costs, key=lambda way: costs[way])
-        batch = _batch(layers[dtype, prepacked])
+    seconds = _seconds({way: _work(made, _TYPICAL) for way, made in layers.items()}, workers)
+    costs = {way: s * (_BFLOAT16_FASTER_BY if way[0] == "bfloat16" else 1) for way, s in seconds.items()}
+    dtype, prepacked = min(costs, key=lambda way: costs[way])
+    batch = _batch(layers[dtype, prepacked], workers)
     return Speed(dtype=dtype, prepacked=prepacked, batch_tokens=batch, workers=shape.threads)
 
 
-def _batch(layer: Layer) -> int:
-    """Return the smallest size that is about as good as the best, per token; slow machines try fewer."""
-    per_token: dict[int, float] = {}
+def _batch(layers: Sequence[Layer], workers: Workers) -> int:
+    """Return the smallest size that is about as good as the best, per text; slow machines try fewer."""
+    per_text: dict[int, float] = {}
     for tokens in BATCHES:
-        seconds = _seconds({tokens: _work(layer, tokens)})[tokens]
-        per_token[tokens] = seconds / tokens
+        seconds = _seconds({tokens: _work(layers, tokens)}, workers)[tokens]
+        per_text[tokens] = seconds / len(_texts(tokens))
         if seconds > _LONG_S:
             break
-    limit = min(per_token.values()) * _CLOSE
-    return next(tokens for tokens, cost in per_token.items() if cost <= limit)
+    limit = min(per_text.values()) * _CLOSE
+    return next(tokens for tokens, cost in per_text.items() if cost <= limit)
 
 
-def _work(layer: Layer, tokens: int) -> Callable[[], object]:
-    states = torch.randn(tokens, layer.width).to(layer.dtype)
-    lengths = [_TEXT_TOKENS] * (tokens // _TEXT_TOKENS)
-    return lambda: layer(states, lengths)
+def _texts(tokens: int) -> list[int]:
+    return [_TEXT_TOKENS] * (tokens // _TEXT_TOKENS)
 
 
-def _layer(shape: Shape, dtype: Dtype, prepacked: bool) -> Layer | None:
-    """Make a layer of random numbers; None where this build or processor cannot run it."""
+def _work(layers: Sequence[Layer], tokens: int) -> Callable[[], object]:
+    lengths = _texts(tokens)
+    states = torch.randn(sum(lengths), layers[0].width).to(layers[0].dtype)
+    turns = cycle(layers)
+
+    def work() -> object:
+        with torch.inference_mode():
+            return next(turns)(states, lengths)
+
+    return work
+
+
+def _layers(shape: Shape, dtype: Dtype, prepacked: bool) -> list[Layer]:
+    """Make layers of random numbers; none where this build or processor cannot run them."""
     chance = torch.Generator().manual_seed(1)
 
     def random(*size: int) -> torch.Tensor:
@@ -132,25 +144,29 @@ def _layer(shape: Shape, dtype: Dtype, prepacked: bool) -> Layer | None:
     table |= {f"{name}.bias": random(size[0]) for name, size in wide.items()}
     table |= {f"{name}.{part}": random(shape.width) for name in norms for part in ("weight", "bias")}
     try:
-        layer = Layer(table, "", shape.heads, 1e-12, prepacked)
+        layers = [Layer(table, "", shape.heads, 1e-12, prepacked) for _ in range(_LAYERS)]
         with torch.inference_mode():
-            layer(random(2, shape.width), [2])
+            layers[0](random(2, shape.width), [2])
     except (AttributeError, RuntimeError):  # no such operators; no such instructions
-        return None
-    return layer
+        return []
+    return layers
 
 
-def _seconds(works: dict[Way, Callable[[], object]]) -> dict[Way, float]:
-    """Time each in alternating rounds and keep its best; what is far behind is not tried again."""
+def _seconds(works: dict[Way, Callable[[], object]], workers: Workers) -> dict[Way, float]:
+    """Time each on all workers at once, in alternating rounds; keep its best, drop what is far behind."""
     best: dict[Way, float] = {}
     for _ in range(_ROUNDS):
         for way, work in works.items():
             if way in best and best[way] > 3 * min(best.values()) and len(best) == len(works):
                 continue
-            start = time.perf_counter()
-            work()
-            best[way] = min(best.get(way, float("inf")), time.perf_counter() - start)
+            best[way] = min(best.get(way, float("inf")), _timed(work, workers))
     return best
+
+
+def _timed(work: Callable[[], object], workers: Workers) -> float:
+    start = time.perf_counter()
+    list(workers.map(lambda _: work(), range(workers.count)))
+    return time.perf_counter() - start
 
 
 def _machine() -> str:

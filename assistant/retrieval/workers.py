@@ -18,9 +18,10 @@ Made = TypeVar("Made")
 
 
 class Workers:
-    """A pool of such threads, started at once; they end with the process, or with `close`."""
+    """A pool of `count` such threads, started at once; they end with the process, or with `close`."""
 
     def __init__(self, count: int) -> None:
+        self.count = count
         before = torch.get_num_threads()
         started = threading.Barrier(count + 1)
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="embed")

@@ -1,6 +1,7 @@
 """What is fastest here is measured once and remembered."""
 
 import json
+from threading import Barrier
 
 import pytest
 import torch
@@ -10,6 +11,18 @@ from assistant.retrieval.embedding_speed import BATCHES, Shape, Speed, fastest
 from assistant.retrieval.workers import Workers
 
 SMALL = Shape(width=32, inner=64, heads=4, threads=2)
+
+
+class Noted:
+    """A layer that notes when it is used."""
+
+    def __init__(self, layer, used):
+        self.width, self.dtype = layer.width, layer.dtype
+        self._layer, self._used = layer, used
+
+    def __call__(self, states, lengths):
+        self._used.append(self._layer)
+        return self._layer(states, lengths)
 
 
 @pytest.fixture
@@ -29,6 +42,32 @@ def measured(monkeypatch):
 def test_a_way_to_embed_is_found_by_trying():
     speed = fastest(SMALL, dtypes=("float32",))
     assert speed.dtype == "float32" and speed.batch_tokens in BATCHES and speed.workers == 2
+
+
+def test_all_workers_are_timed_at_once():
+    workers, together = Workers(2), Barrier(2, timeout=10)
+    try:
+        assert embedding_speed._seconds({"way": together.wait}, workers)["way"] < 10
+    finally:
+        workers.close()
+
+
+def test_layers_take_turns_so_that_their_weights_come_from_memory():
+    layers = embedding_speed._layers(SMALL, "float32", prepacked=False)
+    used = []
+    work = embedding_speed._work([Noted(layer, used) for layer in layers], 256)
+    for _ in range(4):
+        work()
+    assert used == [*layers, layers[0]] and len({id(layer) for layer in layers}) == len(layers) > 1
+
+
+def test_the_smallest_batch_that_costs_nearly_the_least_a_text_is_taken(monkeypatch):
+    """Of 100 tokens each: batches of 128 hold one, of 1,024 ten."""
+    seconds = {128: 0.010, 256: 0.018, 512: 0.041, 1024: 0.0815}
+    monkeypatch.setattr(
+        embedding_speed, "_seconds", lambda works, workers: {way: seconds.get(way, 1.0) for way in works}
+    )
+    assert embedding_speed.measured.__wrapped__(SMALL, ("float32",)).batch_tokens == 512
 
 
 def test_it_is_measured_once_for_a_machine_and_shape(tmp_path, measured):
