@@ -18,6 +18,7 @@ from assistant.extraction.archive import Content, contents
 from assistant.extraction.decode import decode, read_head, spoken
 from assistant.extraction.docx import with_readable_entities, without_placeholders
 from assistant.extraction.extracted import Builder, Extracted
+from assistant.extraction.headings import plain_headings
 from assistant.extraction.jsontext import read_json
 from assistant.extraction.kinds import BINARIES, MEDIA_TYPES, OCR, kind_of
 from assistant.extraction.language import declared, language_of
@@ -101,8 +102,9 @@ def _read_text(text: str, kind: str, builder: Builder) -> None:
     elif kind in ("json", "jsonl"):
         read_json(text, builder, lines=kind == "jsonl")
     elif kind == "txt":
-        for paragraph in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")):
-            builder.add("paragraph", paragraph)
+        paragraphs = re.split(r"\n(?:[ \t]*\n)+", text.replace("\r\n", "\n").strip("\n"))
+        for level, paragraph in plain_headings(paragraphs):
+            builder.add("heading" if level else "paragraph", paragraph, level=level)
     else:
         builder.add("code", text)
 

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assistant.extraction.extracted import Builder
+from assistant.extraction.headings import with_headings
 from assistant.extraction.pdf import complete, is_prose
 from assistant.extraction.pdflines import Mender
+from assistant.extraction.running import Running
 from assistant.extraction.table import add_table
 
 Node = Mapping[str, Any]
@@ -27,9 +29,12 @@ def read_nodes(
         pages: the plain text of each page, for a PDF: line ends inside its paragraphs are the page's.
     """
     if pages is None:
-        _read(nodes, nodes, builder, None)
-    else:
-        _read(complete(nodes, pages), nodes, builder, Mender(pages, _text_width(nodes)))
+        _read(with_headings(nodes, guessed=False), nodes, builder, None)
+        return
+    running = Running(pages)
+    pages = [running.page(page) for page in pages]
+    own = with_headings(list(running.nodes(nodes)), guessed=True)
+    _read(complete(own, pages), nodes, builder, Mender(pages, _text_width(nodes)))
 
 
 def _read(sequence: Sequence[Node], nodes: Sequence[Node], builder: Builder, mender: Mender | None) -> None:

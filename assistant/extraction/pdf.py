@@ -12,26 +12,32 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from assistant.extraction.hyphens import Hyphens
 from assistant.extraction.pdflines import rejoined
 
 Node = Mapping[str, Any]
 _WORD = re.compile(r"[^\W\d_]{3,}")
+_HYPHEN = re.compile("[-\x02](?:\r?\n)?")
 _SENTENCE_END = (".", ":", "!", "?", ";")
 
 
 def complete(nodes: Sequence[Node], pages: Sequence[Mapping[str, Any]]) -> list[Node]:
     """Return the nodes in reading order, those of lossy pages replaced by their plain lines."""
     texts = {int(page["page_number"]): str(page["content"]) for page in pages}
-    lossy = {number for number, text in texts.items() if _lost(text, nodes, number)}
+    own: dict[int, list[Node]] = {number: [] for number in texts}
+    for node in nodes:
+        own.setdefault(node.get("page") or 0, []).append(node)
+    lossy = {number for number, text in texts.items() if _lost(text, own[number])}
     if not lossy:
         return list(nodes)
+    hyphens = Hyphens(texts.values())
     sequence: list[Node] = []
     for number in sorted(texts):
         if number in lossy:
-            headings = {_flat(_text(n)): n for n in nodes if n.get("page") == number and _is_heading(n)}
-            sequence += _lines(texts[number], number, headings)
+            headings = {_flat(_text(node)): node for node in own[number] if _is_heading(node)}
+            sequence += _lines(texts[number], number, headings, hyphens)
         else:
-            sequence += [node for node in nodes if node.get("page") == number]
+            sequence += own[number]
     return sequence
 
 
@@ -42,18 +48,17 @@ def is_prose(rows: Sequence[Sequence[str]]) -> bool:
     return bool(starts) and sum(start.islower() for start in starts) * 2 >= len(starts)
 
 
-def _lost(text: str, nodes: Sequence[Node], page: int) -> bool:
+def _lost(text: str, nodes: Sequence[Node]) -> bool:
     have: Counter[str] = Counter()
     for node in nodes:
-        if node.get("page") == page:
-            have.update(_words(_text(node)))
+        have.update(_words(_text(node)))
     wanted = _words(text)
     missing = sum((Counter(wanted) - have).values())
     return missing > max(6, len(wanted) // 20)
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(re.sub(r"-\r?\n", "", text))
+    return _WORD.findall(_HYPHEN.sub("", text))
 
 
 def _text(node: Node) -> str:
@@ -72,7 +77,7 @@ def _flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def _lines(text: str, page: int, headings: Mapping[str, Node]) -> Iterator[Node]:
+def _lines(text: str, page: int, headings: Mapping[str, Node], hyphens: Hyphens) -> Iterator[Node]:
     """Yield headings as they were, and paragraphs that end where a short line ends a sentence."""
     lines = [line.strip() for line in text.replace("\r\n", "\n").split("\n")]
     width = max(map(len, lines), default=0)
@@ -80,14 +85,14 @@ def _lines(text: str, page: int, headings: Mapping[str, Node]) -> Iterator[Node]
     for line in [*lines, ""]:
         heading = headings.get(_flat(line)) if line else None
         if (heading or not line) and paragraph:
-            yield _paragraph(rejoined("\n".join(paragraph), width), page)
+            yield _paragraph(rejoined("\n".join(paragraph), width, hyphens), page)
             paragraph = []
         if heading:
             yield heading
         elif line:
             paragraph.append(line)
             if len(line) < width * 0.8 and line.endswith(_SENTENCE_END):
-                yield _paragraph(rejoined("\n".join(paragraph), width), page)
+                yield _paragraph(rejoined("\n".join(paragraph), width, hyphens), page)
                 paragraph = []
 
 

@@ -11,14 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from assistant.extraction.hyphens import BREAK, Hyphens
+
 Pages = Sequence[Mapping[str, Any]]
 _ITEM_START = re.compile(r"(?:\d{1,2}[.)]|[•▪–])\s")
 _NUMBERED = re.compile(r"^[ \t]*((?:\d{1,3}\.)*\d{1,3}[.)]?|\(?[a-z]{1,4}[.)])\s+(\S.*)$", re.MULTILINE)
 _QUOTES = str.maketrans("‘’“”", "''\"\"")  # as the nodes have them
 _BEGIN = 24  # characters by which a list item is found in its page
-_POINTS = ".,;:!?()[]\"'“”‘’"
-_BROKEN_WORD = re.compile("(\\S+)\x02(\\S+)")  # pdfium's sign for a hyphen at the end of a line
 _NOT_SPACE = re.compile(r"\S+")
+_LINE_END = re.compile(r"(?<=\w)[-\u2010\u00ad]$")
 
 
 class Mender:
@@ -26,16 +27,17 @@ class Mender:
 
     def __init__(self, pages: Pages, width: int) -> None:
         self._markers = Markers(pages)
-        self._spaces = Spaces(pages)
+        self._hyphens = Hyphens(str(page["content"]) for page in pages)
+        self._spaces = Spaces(pages, self._hyphens)
         self._width = width
 
     def mended(self, node: Mapping[str, Any], text: str) -> tuple[str, str]:
         """Return a node's text, and the number before it if it is a list item."""
         page = node.get("page")
         text = self._spaces.restore(page, text)
-        is_item = node["content"]["node_type"] == "list_item"
+        is_item = node["content"]["node_type"] == "list_item" or node["content"].get("item")
         marker = self._markers.take(page, text) if is_item else ""
-        return self._spaces.restore(page, rejoined(text, self._width)), marker
+        return self._spaces.restore(page, rejoined(text, self._width, self._hyphens)), marker
 
 
 class Markers:
@@ -63,58 +65,69 @@ class Markers:
 class Spaces:
     """The spaces and hyphens that are lost where lines or fonts meet ("accuracyof", "highrisk")."""
 
-    def __init__(self, pages: Pages) -> None:
+    def __init__(self, pages: Pages, hyphens: Hyphens) -> None:
         self._words = {int(page["page_number"]): str(page["content"]).split() for page in pages}
         self._known = {word for words in self._words.values() for word in words}
-        self._compounds = {word.strip(_POINTS) for word in self._known if "-" in word.strip(_POINTS)}
+        self._hyphens = hyphens
         self._page: int | None = None
         self._pairs: dict[str, str] = {}
 
     def restore(self, page: int | None, text: str) -> str:
         """Return a text with two words where no page has them as one, but this page in a row.
 
-        A word that was broken at its hyphen keeps it if it has one elsewhere.
+        A word that was broken at the end of a line is put together as the document writes it.
         """
-        text = _BROKEN_WORD.sub(self._hyphen, text)
-        if page not in self._words or all(word in self._known for word in text.split()):
+        if all(word in self._known and BREAK not in word for word in text.split()):
             return text
         if page != self._page:
             self._page = page
-            self._pairs = dict(self._row(self._words[page]))
+            self._pairs = dict(self._row(self._words.get(page or 0, ())))
         return _NOT_SPACE.sub(self._split, text)
 
     def _row(self, words: Sequence[str]) -> Iterator[tuple[str, str]]:
         for one, two in pairwise(words):
-            yield one + two, f"{one} {two}"
-            if one.endswith("-") and (one + two).strip(_POINTS) in self._compounds:
-                yield one[:-1] + two, one + two
-
-    def _hyphen(self, match: re.Match[str]) -> str:
-        one, two = match.groups()
-        return f"{one}-{two}" if f"{one}-{two}".strip(_POINTS) in self._compounds else one + two
+            if one.endswith("-"):
+                yield one[:-1] + two, self._hyphens.joined(one[:-1], two)
+            else:
+                yield one + two, f"{one} {two}"
+        for word in words:
+            if BREAK in word:
+                yield word.translate(_QUOTES).replace(BREAK, ""), self._hyphens.whole(word.translate(_QUOTES))
 
     def _split(self, match: re.Match[str]) -> str:
         word = match.group()
+        if BREAK in word:
+            return self._hyphens.whole(word)
         return word if word in self._known else self._pairs.get(word, word)
 
 
-def rejoined(text: str, width: int) -> str:
+def rejoined(text: str, width: int, hyphens: Hyphens | None = None) -> str:
     """Join the lines of a paragraph where the line before was full; keep the short ones apart.
 
     Rows of tables that came out flat stay on lines of their own this way.
+
+    Args:
+        hyphens: how the document writes its words, if more of it is known than this text.
     """
+    hyphens = hyphens or Hyphens([text])
     joined = ""
     previous = ""
     for line in re.split(r"\r?\n", text):
         if not joined:
             joined = line
         elif len(previous) >= width * 0.7 and not _ITEM_START.match(line):
-            hyphen = re.search(r"[a-zà-ÿ]-$", previous) and line[:1].islower()
-            joined = joined[:-1] + line if hyphen else f"{joined} {line}"
+            joined = _continued(joined, line, hyphens)
         else:
             joined += f"\n{line}"
         previous = line
     return joined
+
+
+def _continued(text: str, line: str, hyphens: Hyphens) -> str:
+    """Return a text and the line after it, which may begin with the rest of a word."""
+    if not _LINE_END.search(text) or not line[:1].isalpha():
+        return f"{text} {line}"
+    return text[:-1] + line if text.endswith("\u00ad") else hyphens.joined(text[:-1], line)
 
 
 def _begin(text: str) -> str:

@@ -94,6 +94,15 @@ def test_text_in_any_usual_encoding(extractor, encoding):
     assert extractor.extract(data, "a.txt").text == text
 
 
+def test_headings_of_plain_text_title_it(extractor):
+    text = (
+        "TRAVEL POLICY\r\n\r\nEvery trip is paid.\r\n\r\n1.1 Meals\r\n\r\nA meal costs at most 14 euros.\r\n"
+    )
+    extracted = extractor.extract(text.encode(), "a.txt")
+    headings = [extracted.text[b.start : b.end] for b in extracted.blocks if b.kind == "heading"]
+    assert (extracted.title, headings) == ("TRAVEL POLICY", ["TRAVEL POLICY", "1.1 Meals"])
+
+
 def test_a_list_of_values_with_semicolons(extractor):
     extracted = extractor.extract(b"Country;Rate;Cap\nNorway;92;1,5\n", "per-diem_rates.csv")
     assert extracted.text == "Country: Norway | Rate: 92 | Cap: 1,5"

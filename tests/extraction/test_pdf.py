@@ -78,3 +78,8 @@ def test_lost_spaces_and_hyphens_come_back_only_where_a_page_shows_them():
     assert mended("paragraph", wide, page, other).endswith("the accuracy of the records of high-risk systems")
     assert mended("paragraph", "high\x02risk informa\x02tion", page, other) == "high-risk information"
     assert mended("paragraph", "anonymous", "an onymous anonymous") == "anonymous"
+    assert mended("paragraph", "a high-risk", "high-\nrisk is not seen whole") == "a high-risk"
+
+
+def test_soft_hyphens_at_the_end_of_a_line_are_no_hyphens():
+    assert rejoined("the words of the hand\u00ad\nbook", 20) == "the words of the handbook"

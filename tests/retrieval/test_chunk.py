@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assistant.extraction.extracted import Builder
-from assistant.retrieval.chunk import chunk
+from assistant.retrieval.chunk import chunk, shortened
+from assistant.store.records import title_path
 from assistant.testing.embedder import FakeEmbedder
 
 count = FakeEmbedder().count_tokens
@@ -132,4 +133,89 @@ def _headings(extracted):
 def test_only_a_table_row_is_larger_than_the_budget(blocks, max_tokens):
     extracted = build(*[block for block in blocks if block[0] != "table"])
     for piece in chunk(extracted, max_tokens=max_tokens, count=count):
-        assert count(piece.text) <= max_tokens + sum(count(text) for text in _headings(extracted))
+        assert count(piece.text) <= max_tokens
+
+
+NASTY = st.one_of(
+    TEXTS,
+    st.integers(1, 400).map(lambda number: words(number)),
+    st.integers(1, 3000).map(lambda number: "x" * number),
+    st.integers(1, 300).map(lambda number: "第五条规定员工请假。" * (number // 10) + "期" * (number % 10)),
+    st.integers(1, 60).map(lambda number: " | ".join(f"Column {n}: {n}" for n in range(number))),
+    st.integers(1, 60).map(lambda number: "\n".join(f"A: {n} | B: {words(n)}" for n in range(number))),
+)
+COUNTS = {  # of words, of characters as for Chinese, of bytes as byte pairs without any merge
+    "words": count,
+    "characters": len,
+    "bytes": lambda text: len(text.encode()),
+}
+
+
+def embedded(title, piece):
+    return f"{title_path(title, piece.headings)}\n{piece.text}"
+
+
+@given(
+    blocks=st.lists(st.tuples(KINDS, NASTY, st.integers(1, 6)), max_size=12),
+    title=NASTY,
+    longest=st.integers(32, 128),
+    tokens=st.sampled_from(sorted(COUNTS)),
+)
+@settings(max_examples=200, deadline=None)
+def test_title_path_and_chunk_are_never_longer_than_the_embedder_takes(blocks, title, longest, tokens):
+    extracted = build(*blocks)
+    kept = shortened(title, longest // 4, COUNTS[tokens])
+    pieces = chunk(extracted, max_tokens=90, count=COUNTS[tokens], title=kept, longest=longest)
+    at = 0
+    for piece in pieces:
+        assert COUNTS[tokens](embedded(kept, piece)) <= longest
+        assert piece.text == extracted.text[piece.start : piece.end] != ""
+        between = extracted.text[at : piece.start].strip()
+        assert all(line.strip() in _headings(extracted) for line in between.split("\n\n") if line)
+        at = piece.end
+    assert not extracted.text[at:].strip()
+
+
+def test_a_row_too_long_for_the_embedder_is_cut_between_its_cells():
+    row = " | ".join(f"Column {number}: {words(6)}" for number in range(12))
+    pieces = chunk(build(("table", f"A: x\n{row}\nA: y")), max_tokens=40, count=count, title="T", longest=64)
+    assert all(piece.text.startswith(("A:", "Column")) for piece in pieces)
+    assert " ".join(piece.text for piece in pieces) == f"A: x {row} A: y"
+
+
+def test_a_heading_too_long_for_a_title_path_is_text_that_can_be_found():
+    long = words(40)
+    extracted = build(("heading", "Leave", 1), ("heading", long, 2), ("paragraph", "Ask your lead."))
+    pieces = chunk(extracted, max_tokens=50, count=count, longest=64)
+    assert [(piece.text, piece.headings) for piece in pieces] == [(f"{long}\n\nAsk your lead.", ("Leave",))]
+
+
+def test_a_path_too_deep_keeps_the_nearest_headings():
+    depths = [("heading", words(8, name), level) for level, name in enumerate("abcdef", 1)]
+    (only,) = chunk(build(*depths, ("paragraph", "Text.")), max_tokens=50, count=count, title="T", longest=64)
+    assert only.headings == (words(8, "d"), words(8, "e"), words(8, "f"))
+
+
+def test_a_word_of_any_length_is_cut():
+    pieces = chunk(build(("paragraph", "x" * 10_000)), max_tokens=20, count=count)
+    assert "".join(piece.text for piece in pieces) == "x" * 10_000
+    assert max(len(piece.text) for piece in pieces) <= 320
+
+
+def test_chinese_is_cut_between_sentences():
+    text = "员工每年有二十五天的假期。" * 8 + "“可以。”他说。"
+    pieces = chunk(build(("paragraph", text)), max_tokens=30, count=len)
+    assert "".join(piece.text for piece in pieces) == text
+    assert all(piece.text.endswith(("。", "”")) for piece in pieces)
+
+
+def test_a_chunk_is_on_the_page_where_it_begins():
+    parts = [("paragraph", f"{name} " + words(30), 0, page) for page, name in enumerate("ab", 1)]
+    pieces = chunk(build(*parts), max_tokens=31, count=count)
+    assert [piece.page for piece in pieces] == [1, 2]
+
+
+def test_a_title_too_long_ends_in_an_ellipsis():
+    assert shortened("Leave and holidays", 3, count) == "Leave and holidays"
+    assert shortened("Leave and holidays of all", 4, count) == "Leave and holidays…"
+    assert shortened("假" * 50, 10, len) == "假" * 9 + "…"
