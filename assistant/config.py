@@ -121,7 +121,7 @@ class HttpEngine(EngineSection):
 class Prompt(Section):
     """The token budget of a grounded prompt."""
 
-    passages: int = Field(3, ge=1, le=50)
+    passages: int = Field(16, ge=1, le=50)
     sentences: int | None = Field(
         None, ge=1, description="show only so many sentences of them: for small models; None shows all"
     )
@@ -129,7 +129,7 @@ class Prompt(Section):
         False,
         description="begin answers with the sentence that answers best, word for word: for small models",
     )
-    passage_tokens: int = Field(420, ge=64)
+    passage_tokens: int = Field(1500, ge=64)
     history_tokens: int = Field(300, ge=0)
     answer_tokens: int = Field(120, ge=16)
 
@@ -200,6 +200,7 @@ class Settings(Section):
     policies: Path = Path("policies")
     people: Path = Path("policies/people.yaml")
     indexes: Path = Path("var/indexes")
+    file: Path = Field(Path(FILE_NAME), exclude=True, description="set by load(): the file itself")
     workspace: Path = Field(Path(), exclude=True, description="set by load(): the folder of the file")
 
     @model_validator(mode="after")
@@ -256,7 +257,7 @@ def load(file: Path | None = None) -> Settings:
     file = (file or find()).resolve()
     data = read_yaml(file)
     settings = validated(Settings, data, file)
-    return settings.model_copy(update={"workspace": file.parent})
+    return settings.model_copy(update={"file": file, "workspace": file.parent})
 
 
 def _masked(value: Any) -> Any:  # noqa: ANN401 - a JSON value

@@ -103,7 +103,7 @@ def compose(
     sources: list[Source] = []
     left = passage_tokens
     for passage in passages:
-        around = count(passage.heading) + 4
+        around = count(passage.heading) + 6  # its number and line ends
         if not kept and around + count(passage.chunk.text) > left:
             passage = _shortened(passage, left - around, count)
         text = passage.shown

@@ -102,7 +102,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A chunk retrieved for a question.
+    """A chunk retrieved for a question, or several that stand side by side, joined: those are its `parts`.
 
     `focus` are the spans of the chunk's text that are shown to the model, none meaning all of it; `lead`
     is the one that answers the question best, where this passage holds it.
@@ -117,6 +117,12 @@ class Passage:
     coverage: float = 0.0
     focus: tuple[tuple[int, int], ...] = ()
     lead: tuple[int, int] | None = None
+    parts: tuple[Chunk, ...] = ()
+
+    def page_at(self, offset: int) -> int | None:
+        """Return the page on which the part of the document begins that holds this place of the text."""
+        begun = [part.page for part in self.parts if part.start <= self.chunk.start + offset]
+        return begun[-1] if begun else self.chunk.page
 
     @property
     def shown(self) -> str:

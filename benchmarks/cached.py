@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assistant.retrieval.embed import Embedder
-from assistant.retrieval.search import TextEmbedder
+from assistant.testing.embedder import FakeEmbedder
 from benchmarks.figures import ROOT
 
 _PART = 256
@@ -20,7 +20,7 @@ _PART = 256
 class CachedEmbedder:
     """Another embedder, with every vector kept by the text it is of; without a folder, in memory only."""
 
-    def __init__(self, embedder: TextEmbedder, folder: Path | None) -> None:
+    def __init__(self, embedder: Embedder | FakeEmbedder, folder: Path | None) -> None:
         self._embedder = embedder
         self._folder = folder / embedder.digest[:16] if folder else None
         self._vectors: dict[str, NDArray[np.float32]] = {}
@@ -43,11 +43,16 @@ class CachedEmbedder:
         """The embedder's."""
         return self._embedder.dimensions
 
+    @property
+    def max_tokens(self) -> int:
+        """The embedder's."""
+        return self._embedder.max_tokens
+
     def count_tokens(self, text: str) -> int:
         """Count tokens as the embedder does."""
         return self._embedder.count_tokens(text)
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], proceed: Callable[[], None] = lambda: None) -> NDArray[np.float32]:
         """Embed what was not embedded before."""
         keys = [hashlib.sha1(text.encode()).hexdigest() for text in texts]
         new = list(
@@ -55,7 +60,7 @@ class CachedEmbedder:
         )
         for start in range(0, len(new), _PART):
             part = new[start : start + _PART]
-            vectors = self._embedder.embed([text for _, text in part])
+            vectors = self._embedder.embed([text for _, text in part], proceed)
             self._vectors.update(zip([key for key, _ in part], vectors, strict=True))
             if self._folder:
                 self._folder.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ def run(options: Options) -> Iterator[Figure]:
 def beside(ground: _Ground) -> Iterator[Figure]:
     """Compare rates with both frameworks; ours also with itself, bare."""
     folder = corpus.copied(ground.files, ground.data, ground.out / "once")
-    python = _python()
+    python = child.baselines()
     ours = [_ours(folder, ground.out / "ours-first")]
     others = {side: _other(str(python), side, folder, ours[0]) for side in SIDES if python}
     if not ground.quick:
@@ -64,8 +64,7 @@ def beside(ground: _Ground) -> Iterator[Figure]:
         if side in others:
             yield from _beside(side, others[side], ours)
         else:
-            why = "no environment for it: `make bench-baselines` makes one, or set BASELINES_PYTHON"
-            yield Figure(figure=f"ingest_vs_{side}", value=None, unit="ratio", skipped=why)
+            yield Figure(figure=f"ingest_vs_{side}", value=None, unit="ratio", skipped=child.NO_BASELINES)
 
 
 def _beside(side: str, other: Ended, ours: list[Ended]) -> Iterator[Figure]:
@@ -135,11 +134,6 @@ def _other(python: str, side: str, folder: Path, ours: Ended) -> Ended:
     command += ["--chunk-tokens", str(size), "--total-tokens", str(int(_number(ours, "tokens")))]
     quiet = {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
     return child.run(command, env={**os.environ, **quiet})
-
-
-def _python() -> Path | None:
-    file = Path(os.environ.get("BASELINES_PYTHON", ROOT / ".venv-baselines" / "bin" / "python"))
-    return file if file.is_file() else None
 
 
 def _rate(ended: Ended) -> float:

@@ -106,7 +106,7 @@ def quote(sentence: str, passage: Passage, number: int) -> Citation:
         source=passage.document.source,
         uri=passage.document.uri,
         title=passage.document.title,
-        page=passage.chunk.page,
+        page=passage.page_at(start),
         start=passage.chunk.start + start,
         end=passage.chunk.start + end,
         quote=text[start:end],

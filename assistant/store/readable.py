@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
-from sqlalchemy import BindParameter, Dialect, bindparam, select, tuple_
+from sqlalchemy import BindParameter, Dialect, bindparam, func, select, tuple_
 
 from assistant.store.database import Database
 from assistant.store.rows import CHUNKS, DOCUMENTS, named, to_chunk, to_document
@@ -48,6 +48,14 @@ class Readable:
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         return str(row.text) if row is not None and row.class_id in self._permitted else None
+
+    def span(self, document_id: str, start: int, end: int) -> str | None:
+        """Return a part of that text, offsets in characters; None as `get`."""
+        part = func.substr(documents.c.text, start + 1, end - start).label("part")
+        query = select(part, documents.c.class_id).where(documents.c.id == document_id)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return str(row.part) if row is not None and row.class_id in self._permitted else None
 
     def page(
         self, *, limit: int, after: tuple[str, str] = ("", ""), source: str | None = None

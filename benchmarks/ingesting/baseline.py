@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--chunk-tokens", type=int, required=True)
     parser.add_argument("--total-tokens", type=int, required=True)
     args = parser.parse_args()
-    count = _counter(args.model)
+    count = counter(args.model)
     side = LangChain(args.model, count) if args.framework == "langchain" else LlamaIndex(args.model, count)
     files = sorted(file for file in args.folder.rglob("*") if file.is_file())
     documents = side.load(files)
@@ -83,11 +83,11 @@ class LangChain:
         """Embed something."""
         self._model.embed_documents(texts)
 
-    def index(self, chunks: list[Any]) -> None:
+    def index(self, chunks: list[Any]) -> Any:  # noqa: ANN401 - its own store
         """Embed the chunks into a FAISS index."""
         from langchain_community.vectorstores import FAISS
 
-        FAISS.from_documents(chunks, self._model)
+        return FAISS.from_documents(chunks, self._model)
 
 
 class LlamaIndex:
@@ -133,7 +133,8 @@ class LlamaIndex:
         VectorStoreIndex(chunks, storage_context=context, embed_model=self._model)
 
 
-def _counter(model: str) -> Count:
+def counter(model: str) -> Count:
+    """Return what counts the tokens of a text as the model of a folder does."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(f"{model}/tokenizer.json")

@@ -6,6 +6,7 @@ Memory is the proportional set size, so that pages shared by a process and its c
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import ROOT
+
+NO_BASELINES = "no environment for it: `make bench-baselines` makes one, or set BASELINES_PYTHON"
 _EVERY_S = 0.2
 
 
@@ -27,6 +31,12 @@ class Ended:
 
     said: Mapping[str, Any]
     peak_bytes: int
+
+
+def baselines() -> Path | None:
+    """Return the Python of the environment that holds the other frameworks, if there is one."""
+    file = Path(os.environ.get("BASELINES_PYTHON", ROOT / ".venv-baselines" / "bin" / "python"))
+    return file if file.is_file() else None
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str]) -> Ended:

@@ -147,6 +147,7 @@ def _ingest(folder: Path, pipe: Connection, fault: tuple[int, float, float] | No
             extractor=_Plain(),
             embed=embedder.embed,
             count=embedder.count_tokens,
+            longest=embedder.max_tokens,
             embedder=embedder.digest,
             settings=Settings(workspace=folder),
             progress=acknowledge,
