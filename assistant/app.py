@@ -12,15 +12,11 @@ from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from assistant.config import HttpEngine, Settings
+from assistant.config import HttpEngine, Settings, load
 from assistant.config import LocalEngine as LocalSettings
-from assistant.errors import ConfigError
 
 if TYPE_CHECKING:
-    from assistant.adapters.manifest import Manifest
-    from assistant.adapters.recipe import Recipe
     from assistant.adapters.registry import Registry
-    from assistant.adapters.train import Progress as TrainProgress
     from assistant.audit.log import AuditLog
     from assistant.audit.verify import Verification
     from assistant.chat import Chat
@@ -34,13 +30,13 @@ if TYPE_CHECKING:
     from assistant.removal import Remover
     from assistant.retrieval.embed import Embedder
     from assistant.retrieval.rerank import Reranker
-    from assistant.retrieval.search import Search
+    from assistant.retrieval.search import Search, TextEmbedder
     from assistant.routing.live import Live
     from assistant.routing.router import Router
+    from assistant.serving import Parts, Serving
     from assistant.store.database import Database
     from assistant.store.documents import Documents
     from assistant.store.keys import Keys
-    from assistant.types import Message
     from assistant.watched import Watched
 
 _READERS = 4  # files taken apart at once
@@ -72,7 +68,7 @@ class App:
         """Documents and chunks: the truth."""
         from assistant.store.documents import Documents
 
-        return Documents(self.database)
+        return Documents(self.database, editions=self.settings.retrieval.newer_editions)
 
     @cached_property
     def keys(self) -> Keys:
@@ -137,62 +133,79 @@ class App:
 
     @cached_property
     def embedder(self) -> Embedder:
-        """The embedding model, in the dtype this machine runs fastest."""
-        from assistant.models.catalogue import pin_of
-        from assistant.models.pull import located
-        from assistant.retrieval.embed import Embedder
+        """The embedding model that the configuration names, in the dtype this machine runs fastest."""
+        from assistant.retrieval.pinned import named
 
-        name = self.settings.models.embedder
-        pin = pin_of(name, self.settings.models)
-        remembered = self.settings.path(self.settings.indexes) / "embedding-speed.json"
-        return Embedder.load(located(name, self.settings), max_tokens=pin.max_tokens, remembered=remembered)
+        return named(self.settings.models.embedder, self.settings)
+
+    def embedder_of(self, digest: str) -> Embedder:
+        """Return the embedding model of a digest, of those that assistant.yaml pins at this moment.
+
+        Raises:
+            ModelError: none that is here is it.
+        """
+        from assistant.retrieval.pinned import of
+
+        return self.embedder if digest == self.embedder.digest else of(digest, load(self.settings.file))
 
     @cached_property
-    def search(self) -> Search:
-        """Hybrid search over both indexes."""
+    def serving(self) -> Serving:
+        """What answers with the embedder that made the stored vectors; it follows a change of embedder."""
+        from assistant.serving import Serving
+
+        return Serving(self.documents, self._parts, self.embedder.digest)
+
+    def _parts(self, digest: str) -> Parts:
+        """Say how what depends on the embedder of a digest is made."""
+        from assistant.retrieval.remembered import Remembered
+        from assistant.serving import Parts
+
+        embedder = Remembered(self.embedder_of(digest))
+        return Parts(
+            embedder, search=partial(self._search, embedder), routing=partial(self._routing, embedder)
+        )
+
+    def _search(self, embedder: TextEmbedder) -> Search:
         from assistant.retrieval.search import Search
 
-        chosen, reranker = self.settings.retrieval, self.reranker
+        count, reranker = self.settings.retrieval.reranked, self.reranker
         return Search(
             self.documents,
-            self.embedder,
+            embedder,
             self.settings.path(self.settings.indexes),
-            editions=chosen.newer_editions,
-            reordered=partial(reranker.reordered, count=chosen.reranked) if reranker else None,
+            reordered=partial(reranker.reordered, count=count) if reranker else None,
         )
+
+    def _routing(self, embedder: TextEmbedder) -> Live:
+        from assistant.routing.live import Live
+
+        folder = self.settings.path(self.settings.adapters)
+        return Live(folder, ("*/adapter.yaml", "*/questions.jsonl"), partial(self._learned, embedder))
+
+    @property
+    def search(self) -> Search:
+        """Hybrid search over both indexes."""
+        return self.serving().search
+
+    @property
+    def routing(self) -> Live:
+        """The router in service: call it. It follows the departments' files without a restart."""
+        return self.serving().routing
 
     @cached_property
     def reranker(self) -> Reranker | None:
         """The cross-encoder that orders the best passages anew, where configuration names one."""
-        from assistant.models.catalogue import pin_of
-        from assistant.models.pull import located
-        from assistant.retrieval.rerank import Reranker
+        from assistant.retrieval.pinned import reranker
 
         name = self.settings.retrieval.reranker
-        if name is None:
-            return None
-        pin = pin_of(name, self.settings.models)
-        if pin.kind != "cross-encoder":
-            raise ConfigError(
-                f"`retrieval.reranker` names {name}, which is a pin of kind {pin.kind}.",
-                remedy="Name one of kind cross-encoder, or leave it out.",
-            )
-        return Reranker.load(located(name, self.settings), max_tokens=pin.max_tokens)
-
-    @cached_property
-    def routing(self) -> Live:
-        """The router in service: call it. It follows the departments' files without a restart."""
-        from assistant.routing.live import Live
-
-        folder = self.settings.path(self.settings.adapters)
-        return Live(folder, ("*/adapter.yaml", "*/questions.jsonl"), self._learned)
+        return reranker(name, self.settings) if name else None
 
     @property
     def router(self) -> Router:
         """The router of the moment."""
         return self.routing()
 
-    def _learned(self) -> Router:
+    def _learned(self, embedder: TextEmbedder) -> Router:
         """Learn a router from the departments' files, or read the one kept beside the indexes."""
         from assistant.routing.examples import Examples
         from assistant.routing.learned import Learned
@@ -203,10 +216,10 @@ class App:
         learned = Learned.kept(
             self.settings.path(self.settings.indexes) / "router.npz",
             examples,
-            embed=self.embedder.embed,
-            embedder=self.embedder.digest,
+            embed=embedder.embed,
+            embedder=embedder.digest,
         )
-        return Router.of(learned, self.embedder.embed, self.settings.routing)
+        return Router.of(learned, embedder.embed, self.settings.routing)
 
     @cached_property
     def engine(self) -> Engine:
@@ -249,7 +262,6 @@ class App:
             self.log,
             model=self.settings.models.base,
             fingerprint=self.engine.fingerprint,
-            embedder=self.embedder.digest,
             reranker=self.reranker.digest if self.reranker else None,
         )
         return Chat(
@@ -258,20 +270,25 @@ class App:
             permissions=self.permissions,
             rules=self.rules,
             router=lambda: self.router,
-            search=self.search,
+            search=lambda: self.search,
             adapters=self.adapters,
             engine=self.engine,
             recorder=recorder,
         )
 
     def ingest(
-        self, connector: Connector, progress: Callable[[Progress], None] | None = None, *, under: str = ""
+        self,
+        connector: Connector,
+        progress: Callable[[Progress], None] = lambda _: None,
+        *,
+        under: str = "",
+        proceed: Callable[[], None] = lambda: None,
     ) -> Summary:
-        """Ingest one source, or the part of it `under` a folder."""
+        """Ingest one source, or the part of it `under` a folder, for as long as `proceed` does not raise."""
         from assistant.extraction.extract import Extractor
         from assistant.ingest import run
 
-        self.reembed()
+        self.reembed(proceed=proceed)
         self.documents.look_at_all()
         readers = min(_READERS, os.cpu_count() or 1)
         try:
@@ -280,11 +297,14 @@ class App:
                     connector,
                     documents=self.documents,
                     extractor=extractor,
-                    embed=self.embedder.embed,
+                    embed=partial(self.embedder.embed, proceed=proceed),
                     count=self.embedder.count_tokens,
+                    longest=self.embedder.max_tokens,
                     embedder=self.embedder.digest,
                     settings=self.settings,
-                    progress=progress or (lambda _: None),
+                    progress=progress,
+                    proceed=proceed,
+                    abandon=extractor.close,
                     under=under,
                     readers=readers,
                 )
@@ -293,12 +313,17 @@ class App:
         self.documents.prune()
         return summary
 
-    def reembed(self, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+    def reembed(
+        self,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        proceed: Callable[[], None] = lambda: None,
+    ) -> int:
         """Embed what another embedder embedded, beside what serves, then swap; return how many chunks."""
         from assistant.reembed import reembed
 
         with self._reembedding:  # sources are ingested side by side
-            return reembed(self.database, self.embedder.embed, self.embedder.digest, progress)
+            embed = partial(self.embedder.embed, proceed=proceed)
+            return reembed(self.database, embed, self.embedder.digest, progress)
 
     def preview(self, connector: Connector, *, under: str = "") -> Iterator[tuple[str, Outcome]]:
         """Yield the uri of every file of a source, and how an ingest would end with it."""
@@ -328,12 +353,13 @@ class App:
 
     def _followed(self) -> dict[str, int]:
         """Bring the indexes up to date where they are open here; return their change numbers."""
-        if "search" not in self.__dict__:
+        if "serving" not in self.__dict__:
             from assistant.retrieval.ondisk import numbers
 
             return numbers(self.settings.path(self.settings.indexes))
-        self.search.catch_up()
-        return self.search.numbers
+        search = self.search
+        search.catch_up()
+        return search.numbers
 
     def _purged(self) -> dict[str, int]:
         """Empty the caches that hold what came of documents; return how much they held."""
@@ -341,28 +367,6 @@ class App:
 
         engine = self.__dict__.get("engine")
         return {"prompts": engine.forget_prompts()} if isinstance(engine, LocalEngine) else {}
-
-    def train(
-        self, department: str, recipe: Recipe | None = None, progress: TrainProgress | None = None
-    ) -> Manifest:
-        """Train a department's adapter on its examples, laid out as prompts are when they are served."""
-        from assistant.adapters import curate
-        from assistant.adapters.train import silent, train
-        from assistant.models.pull import located
-
-        folder = self.settings.path(self.settings.adapters) / department
-        style = self.adapters.config(department).style
-        dataset = curate.read(folder / "train.jsonl")
-        return train(
-            department,
-            dataset.examples,
-            data_digest=dataset.digest,
-            base_folder=located(self.settings.models.base, self.settings),
-            render=lambda example: _rendered(example, style),
-            out=folder / "versions",
-            recipe=recipe,
-            progress=progress or silent,
-        )
 
     def verify(self) -> Verification:
         """Verify the audit log against its signed head, read-only."""
@@ -374,9 +378,8 @@ class App:
         """Load everything a question needs: the first one does not wait, and what is broken is said now."""
         _ = self.people, self.access
         self.remover.settle()
-        self.embedder.embed(["warm"])
-        self.chat.search.catch_up()
-        self.chat.router()
+        _ = self.chat
+        self.serving().warm()
 
     async def pin(self) -> None:
         """Load the champions that the configuration keeps resident.
@@ -398,13 +401,3 @@ class App:
             await self.engine.close(grace_s)
         if "database" in self.__dict__:
             self.database.close()
-
-
-def _rendered(example: object, style: str) -> tuple[Message, ...]:
-    """Lay out a training example exactly as a served prompt."""
-    from assistant.adapters.curate import Example
-    from assistant.prompt import Source, layout
-
-    assert isinstance(example, Example)
-    sources = [Source(title=passage.title, text=passage.text) for passage in example.passages]
-    return layout(style=style, question=example.question, sources=sources)

@@ -8,9 +8,8 @@ implementation and knows no transport.
 from __future__ import annotations
 
 import asyncio
-import math
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -22,7 +21,7 @@ from assistant.errors import BadRequest, Forbidden, TooLarge
 from assistant.policies.access import Access
 from assistant.policies.output import Gate, Outcome
 from assistant.policies.permissions import Permissions
-from assistant.policies.rules import RuleBook, evidence
+from assistant.policies.rules import RuleBook
 from assistant.prompt import GENERIC_LEAD, GENERIC_STYLE, PUBLIC_MESSAGES, compose, scope
 from assistant.record import Recorder
 from assistant.retrieval.conversation import standalone
@@ -46,7 +45,7 @@ class Chat:
     permissions: Permissions
     rules: RuleBook
     router: Callable[[], Router]
-    search: Search
+    search: Callable[[], Search]
     adapters: Registry
     engine: Engine
     recorder: Recorder
@@ -69,7 +68,7 @@ class Chat:
 
         The texts joined are the answer's, also of one that a rule ended before generation.
         """
-        turn = Turn(id=f"ans-{uuid.uuid4().hex[:20]}", asked=_checked(asked, self.settings))
+        turn = self._turn(asked, id=f"ans-{uuid.uuid4().hex[:20]}")
         turn = turn.decided(*self.rules.decide("input", turn.facts))
         if not turn.block:
             turn = await asyncio.to_thread(self._retrieved, turn)
@@ -84,7 +83,9 @@ class Chat:
             return
         turn = await asyncio.to_thread(self._composed, turn)
         assert turn.prompt is not None
-        self.recorder.opened(turn.id, asked, turn.route, turn.passages, turn.prompt)
+        self.recorder.opened(
+            turn.id, asked, turn.route, turn.passages, turn.prompt, embedder=turn.search.embedder
+        )
         gate = Gate(self.rules.output(turn.facts), turn.facts)
         released = ""
         try:
@@ -115,7 +116,7 @@ class Chat:
         Raises:
             BadRequest: as `stream` does.
         """
-        return self._chosen(self._retrieved(Turn(id="", asked=_checked(asked, self.settings))))
+        return self._chosen(self._retrieved(self._turn(asked)))
 
     def find(self, asked: Question, limit: int) -> Found:
         """Return what `stream` would retrieve for a question, and why; nothing is recorded.
@@ -124,17 +125,20 @@ class Chat:
             BadRequest: as `stream` does.
             Forbidden: a rule denies the question, or an answer from what it finds.
         """
-        turn = Turn(id="", asked=_checked(asked, self.settings))
+        turn = self._turn(asked)
         turn = turn.decided(*self.rules.decide("input", turn.facts))
         found = Found(question=asked.text)
         if not turn.block:
-            found = self._found(asked, self.permissions.permitted(asked.user), limit)
+            found = self._found(turn, self.permissions.permitted(asked.user), limit)
             turn = replace(turn, passages=tuple(found.passages))
             turn = turn.decided(*self.rules.decide("retrieval", turn.facts))
         for decision in turn.decisions:
             if decision.blocks and decision.action == "deny":
                 raise Forbidden(decision.text or decision.reason)
         return found
+
+    def _turn(self, asked: Question, id: str = "") -> Turn:
+        return Turn(id=id, asked=_checked(asked, self.settings), search=self.search())
 
     def _chosen(self, turn: Turn) -> Route:
         asked = turn.asked
@@ -145,13 +149,13 @@ class Chat:
             asked.text,
             earlier=[turn.content for turn in asked.history if turn.role == "user"],
             own=asked.user.department,
-            evidence=_shares(turn.passages),
+            evidence=turn.shares(ROUTED_BY),
         )
 
     def _routed(self, turn: Turn) -> Turn:
         """Choose the department: the explicit one if allowed, else the router's, else none."""
         asked, route = turn.asked, self._chosen(turn)
-        turn = replace(turn, passages=turn.passages[: self.settings.prompt.passages])
+        turn = replace(turn, passages=self._shown(turn))
         if route.department is None:
             return replace(turn, route=route)
         allowed = self.access().may_ask(asked.user, route.department)
@@ -174,12 +178,21 @@ class Chat:
     def _retrieved(self, turn: Turn) -> Turn:
         """Find passages among what the asker may read, as many as the router looks at."""
         permitted = self.permissions.permitted(turn.asked.user)
-        found = self._found(turn.asked, permitted, max(ROUTED_BY, self.settings.prompt.passages))
+        found = self._found(turn, permitted, max(ROUTED_BY, self.settings.prompt.passages))
         return replace(turn, permitted=permitted, passages=tuple(found.passages))
 
-    def _found(self, asked: Question, permitted: frozenset[int], limit: int) -> Found:
+    def _found(self, turn: Turn, permitted: frozenset[int], limit: int) -> Found:
         candidates = self.settings.retrieval.candidates
-        return self.search.found(_standalone(asked), permitted, limit=limit, candidates=candidates)
+        return turn.search.found(_standalone(turn.asked), permitted, limit=limit, candidates=candidates)
+
+    def _shown(self, turn: Turn) -> tuple[Passage, ...]:
+        """Choose what the model is shown: the best passages, in what stands around them where it sees all."""
+        chosen = self.settings.prompt
+        best = turn.passages[: chosen.passages]
+        if chosen.sentences:
+            return best
+        count = self.engine.count_tokens
+        return turn.search.joined(best, turn.permitted, budget=chosen.passage_tokens, count=count)
 
     def _composed(self, turn: Turn) -> Turn:
         """Compose the prompt; the passages that found room are the ones that count from here on."""
@@ -187,7 +200,7 @@ class Chat:
         voice = self.adapters.config(department) if department else None
         lead = (voice.lead if voice else "") or GENERIC_LEAD
         if sentences := self.settings.prompt.sentences:
-            focused = self.search.focus(_standalone(turn.asked), turn.passages, sentences)
+            focused = turn.search.focus(_standalone(turn.asked), turn.passages, sentences)
             turn = replace(turn, passages=focused)
         prompt = compose(
             question=turn.asked.text,
@@ -237,6 +250,7 @@ class Chat:
             citations=citations,
             decisions=turn.decisions,
             usage=turn.usage,
+            embedder=turn.search.embedder,
         )
         return Answer(
             text=text,
@@ -268,22 +282,6 @@ def _checked(asked: Question, settings: Settings) -> Question:
     if asked.sampling:
         check(asked.sampling)
     return asked
-
-
-def _shares(passages: Sequence[Passage]) -> dict[str, float]:
-    """Share of each department in what was found, better passages counting for more.
-
-    They sum to how much the best passage looks like an answer: weak evidence tells little of a route.
-    """
-    strength = evidence(passages)
-    best = max((passage.score for passage in passages), default=0.0)
-    weights = [math.exp((passage.score - best) / 0.1) for passage in passages]
-    shares: dict[str, float] = {}
-    for passage, weight in zip(passages, weights, strict=True):
-        department = passage.document.access_class.labels.department
-        if department:
-            shares[department] = shares.get(department, 0.0) + strength * weight / sum(weights)
-    return shares
 
 
 def _standalone(asked: Question) -> str:

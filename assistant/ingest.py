@@ -23,7 +23,7 @@ from assistant.store.documents import Documents
 
 __all__ = ["Outcome", "Progress", "Summary", "preview", "run"]
 
-RECIPE = 2  # raise it when extraction or chunking changes, so that stored documents are read again
+RECIPE = 3  # raise it when extraction or chunking changes, so that stored documents are read again
 
 
 def run(
@@ -33,9 +33,12 @@ def run(
     extractor: Extracts,
     embed: Embed,
     count: Callable[[str], int],
+    longest: int,
     embedder: str,
     settings: Settings,
     progress: Callable[[Progress], None] = lambda _: None,
+    proceed: Callable[[], None] = lambda: None,
+    abandon: Callable[[], None] = lambda: None,
     remove_missing: bool = True,
     under: str = "",
     readers: int = 1,
@@ -45,7 +48,10 @@ def run(
     Args:
         embed: texts to unit rows, shape (texts, dimensions); called from several threads.
         count: tokens of a text, of the embedder's.
+        longest: how many of them the embedder takes.
         embedder: digest of the embedder; documents of another are embedded anew.
+        proceed: called after every file and while one is waited for; what it raises ends the ingest.
+        abandon: called once nothing more is to be read; what it cuts short is read the next time.
         remove_missing: delete stored documents that the source no longer holds.
         under: the part of the source that the connector listed; only there is anything removed.
         readers: threads that fetch, extract and chunk; as many as the extractor has processes.
@@ -67,18 +73,26 @@ def run(
             plan=work,
             chunk_tokens=settings.retrieval.chunk_tokens,
             count=count,
+            longest=longest,
         )
+
+        def done(step: Progress) -> None:
+            progress(step)
+            proceed()
+
         for known in work.lost:
-            progress(tally.step(known.uri, writer.remove(known)))
+            done(tally.step(known.uri, writer.remove(known)))
         for step in [*work.settled, *work.steps]:
             writer.relabel(step)
         for step in work.settled:
-            progress(tally.step(step.item.uri, writer.settle(step)))
-        for read, vectors in flow(work.steps, read=reader.read, embed=embed, readers=readers):
+            done(tally.step(step.item.uri, writer.settle(step)))
+        for read, vectors in flow(
+            work.steps, read=reader.read, embed=embed, readers=readers, proceed=proceed, abandon=abandon
+        ):
             item = read.step.item
-            progress(tally.step(item.uri, writer.write(read, vectors), item.size_bytes))
+            done(tally.step(item.uri, writer.write(read, vectors), item.size_bytes))
         for known in work.gone.values():
-            progress(tally.step(known.uri, writer.remove(known)))
+            done(tally.step(known.uri, writer.remove(known)))
         return tally.summary()
 
 

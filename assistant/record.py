@@ -26,10 +26,9 @@ class Recorder:
         *,
         model: str,
         fingerprint: Fingerprint,
-        embedder: str,
         reranker: str | None = None,
     ) -> None:
-        """Record into `log`; `embedder` and `reranker` are the digests of what finds passages."""
+        """Record into `log`; `reranker` is the digest of what orders passages anew."""
         self._log = log
         self._identity: dict[str, str | int] = {
             "gen_ai.request.model": model,
@@ -40,14 +39,24 @@ class Recorder:
             "assistant.engine.dtype": fingerprint.dtype,
             "assistant.engine.threads": fingerprint.threads,
             "assistant.engine.versions": " ".join(fingerprint.versions),
-            "assistant.embedder.digest": embedder,
             **({"assistant.reranker.digest": reranker} if reranker else {}),
         }
 
     def opened(
-        self, id: str, asked: Question, route: Route, passages: Sequence[Passage], prompt: Prompt
+        self,
+        id: str,
+        asked: Question,
+        route: Route,
+        passages: Sequence[Passage],
+        prompt: Prompt,
+        *,
+        embedder: str,
     ) -> Receipt:
-        """Record that a prompt is about to be answered, before its first sentence is released."""
+        """Record that a prompt is about to be answered, before its first sentence is released.
+
+        Args:
+            embedder: digest of what found the passages.
+        """
         salt = secrets.token_hex(16)
         rendered = tuple((message.role, message.content) for message in prompt.sent)
         draft = Draft(
@@ -56,7 +65,7 @@ class Recorder:
             user=asked.user.id,
             route=_route(route),
             passages=_passages(passages, ()),
-            attributes=self._attributes(asked),
+            attributes=self._attributes(asked, embedder),
             digests={
                 "question": _salted(salt, asked.text),
                 "prompt": _salted(salt, "\n".join(f"{role}: {content}" for role, content in rendered)),
@@ -76,6 +85,7 @@ class Recorder:
         citations: Sequence[Citation],
         decisions: Sequence[Decision],
         usage: Delta,
+        embedder: str,
     ) -> Receipt:
         """Record how the question ended, before its last sentence is released."""
         salt = secrets.token_hex(16)
@@ -88,7 +98,7 @@ class Recorder:
             passages=_passages(passages, citations),
             decisions=tuple(_decision(decision) for decision in decisions),
             attributes={
-                **self._attributes(asked),
+                **self._attributes(asked, embedder),
                 "gen_ai.usage.input_tokens": usage.prompt_tokens,
                 "gen_ai.usage.output_tokens": usage.completion_tokens,
             },
@@ -96,9 +106,12 @@ class Recorder:
         )
         return self._log.append(draft, _body(salt, asked, answer=text))
 
-    def _attributes(self, asked: Question) -> dict[str, str | int | float | bool | None]:
+    def _attributes(self, asked: Question, embedder: str) -> dict[str, str | int | float | bool | None]:
         sampling = asked.sampling
-        own: dict[str, str | int | float | bool | None] = {**self._identity}
+        own: dict[str, str | int | float | bool | None] = {
+            **self._identity,
+            "assistant.embedder.digest": embedder,
+        }
         if asked.caller:
             own["assistant.caller"] = asked.caller
         if sampling:

@@ -1,8 +1,8 @@
 """Another embedder for everything that is stored: embedded beside what serves, then swapped in one step.
 
 Nothing is fetched, extracted or cut again. It can be interrupted and goes on where it was; what serves
-meanwhile keeps the vectors that it has, and new questions are embedded by the new embedder once their
-process is started anew. It refuses to swap while anything is missing.
+meanwhile keeps the vectors that it has, and follows the swap by itself (`serving`). It refuses to swap while
+anything is missing.
 """
 
 from __future__ import annotations

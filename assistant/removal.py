@@ -79,14 +79,13 @@ class Remover:
             AuditError: it is removed, but could not be recorded; `settle` does so later.
         """
         removed = self._documents.remove(document_id, by=by)
-        document = removed.document
-        note = Unrecorded.of(document, change=removed.number, chunks=removed.chunks, by=by)
+        note = removed.note
         indexes, caches = self._indexes(), self._purge()
         adapters = self._trained_on(frozenset({document_id})).get(document_id, ())
         return Removal(
-            document=document,
-            chunks=removed.chunks,
-            change=removed.number,
+            document=removed.document,
+            chunks=note.chunks,
+            change=note.change,
             indexes=indexes,
             caches=caches,
             adapters=adapters,

@@ -5,11 +5,13 @@ It owns no step; a turn is never changed, each step returns the next one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 from assistant.engine.base import Delta
-from assistant.policies.rules import Facts
+from assistant.policies.rules import Facts, evidence
 from assistant.prompt import Prompt
+from assistant.retrieval.search import Search
 from assistant.types import AdapterVersion, Answer, Decision, Passage, Question, Route
 
 
@@ -44,6 +46,7 @@ class Turn:
 
     id: str
     asked: Question
+    search: Search
     route: Route = Route(department=None)
     version: AdapterVersion | None = None
     decisions: tuple[Decision, ...] = ()
@@ -66,6 +69,22 @@ class Turn:
     def block(self) -> Decision | None:
         """The first decision that ends the question without generation."""
         return next((decision for decision in self.decisions if decision.blocks), None)
+
+    def shares(self, count: int) -> dict[str, float]:
+        """Share of each department in the first `count` passages, better ones counting for more.
+
+        They sum to how much the best passage looks like an answer: weak evidence tells little of a route.
+        """
+        passages = self.passages[:count]
+        strength = evidence(passages)
+        best = max((passage.score for passage in passages), default=0.0)
+        weights = [math.exp((passage.score - best) / 0.1) for passage in passages]
+        shares: dict[str, float] = {}
+        for passage, weight in zip(passages, weights, strict=True):
+            department = passage.document.access_class.labels.department
+            if department:
+                shares[department] = shares.get(department, 0.0) + strength * weight / sum(weights)
+        return shares
 
     def decided(self, *decisions: Decision) -> Turn:
         """Return the turn with more decisions."""

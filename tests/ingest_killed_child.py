@@ -42,6 +42,7 @@ def main(folder, pause_s=0.02):
             extractor=extractor,
             embed=embed,
             count=embedder.count_tokens,
+            longest=embedder.max_tokens,
             embedder=embedder.digest,
             settings=Settings(workspace=folder),
             progress=acknowledge,

@@ -8,6 +8,7 @@ import pytest
 
 from assistant.engine.base import Delta
 from assistant.errors import AuditError, BadRequest, EngineError, TooLarge, Unknown
+from assistant.testing.embedder import FakeEmbedder
 from assistant.testing.engine import FakeEngine
 from assistant.testing.workspace import STYLES, add, workspace, write_adapter
 from assistant.turn import Closed, Opened, Text
@@ -140,9 +141,7 @@ def over(app, **parts):
     from assistant.record import Recorder
 
     if log := parts.pop("log", None):
-        parts["recorder"] = Recorder(
-            log, model="fake", fingerprint=app.engine.fingerprint, embedder=app.embedder.digest
-        )
+        parts["recorder"] = Recorder(log, model="fake", fingerprint=app.engine.fingerprint)
     return replace(app.chat, **parts)
 
 
@@ -369,6 +368,22 @@ def test_the_event_loop_stays_free_while_a_question_is_searched(app, monkeypatch
     monkeypatch.setattr(type(app.search), "found", search)
     answer(app, LEAVE)
     assert searched and main not in searched
+
+
+def test_search_router_and_focus_share_one_embedding_of_the_question(app, monkeypatch):
+    embedded = []
+    embed = FakeEmbedder.embed
+
+    def counted(self, texts, *more):
+        embedded.extend(texts)
+        return embed(self, texts, *more)
+
+    monkeypatch.setattr(FakeEmbedder, "embed", counted)
+    prompt = app.settings.prompt.model_copy(update={"sentences": 1})
+    chat = over(app, settings=app.settings.model_copy(update={"prompt": prompt}))
+    said = asyncio.run(chat.answer(question(app, "For how many weeks is parental leave?")))
+    assert embedded.count("For how many weeks is parental leave?") == 1
+    assert said.passages[0].focus, "its sentences were compared too"
 
 
 @pytest.mark.parametrize("text", ["", " \n"])

@@ -67,6 +67,7 @@ class World:
                 "extractor": self.extractor,
                 "embed": self.embed,
                 "count": self.embedder.count_tokens,
+                "longest": self.embedder.max_tokens,
                 "embedder": self.embedder.digest,
                 "settings": self.settings,
                 "readers": 2,
@@ -104,6 +105,21 @@ def test_documents_are_stored_with_chunks_offsets_and_vectors(world):
     vector = next(c.vector for c in changes.upserted if "Parents" in c.text)
     expected = world.embedder.embed(["Leave › Parental\nParents get 18 weeks."])[0]
     assert np.allclose(vector, expected, atol=1e-3)
+
+
+def test_nothing_is_embedded_that_is_longer_than_the_embedder_takes(world):
+    long = " ".join(["word"] * 300)
+    row = "|".join(f" {long[:400]} " for _ in range(8))
+    rows = f"|{'|'.join(f' Column {n} ' for n in range(8))}|\n|{'---|' * 8}\n|{row}|"
+    headings = "\n\n".join(f"{'#' * depth} {long[:200]}" for depth in range(1, 7))
+    world.write("long.md", f"---\ntitle: {long}\n---\n{headings}\n\n{rows}\n\n# {long}\n\nShort. {long}")
+    assert world.counts() == {"added": 3}
+    assert max(map(world.embedder.count_tokens, world.embedded)) <= world.embedder.max_tokens
+    document = world.documents.find("docs", "long.md")
+    assert document.title.endswith("word…")
+    assert world.documents.text(document.id).count("word") == " ".join([headings, rows, long, long]).count(
+        "word"
+    )
 
 
 def test_what_did_not_change_is_not_embedded_again(world):
@@ -195,6 +211,26 @@ def test_a_newer_document_supersedes_an_older_one(world, written):
     world.run()
     newer = world.documents.find("docs", "hr/leave-2026.md")
     assert world.documents.find("docs", "hr/leave.md").superseded_by == newer.id
+
+
+@pytest.mark.parametrize("written", ["old.md", "hr/old.md", "/hr/old.md", "../hr/old.md"])
+@pytest.mark.parametrize("first", ["hr/old.md", "hr/new.md"])
+def test_what_a_document_supersedes_may_come_later(world, written, first):
+    texts = {"hr/old.md": "Parents get 9 weeks.", "hr/new.md": f"---\nsupersedes: {written}\n---\n20 weeks."}
+    world.write(first, texts.pop(first))
+    world.run()
+    world.write(*texts.popitem())
+    for embedder in (world.embedder.digest, "other"):  # the second reads both anew
+        world.run(embedder=embedder)
+        newer = world.documents.find("docs", "hr/new.md")
+        assert world.documents.find("docs", "hr/old.md").superseded_by == newer.id
+
+
+def test_what_a_document_supersedes_may_stand_outside_the_folder_that_is_ingested(world):
+    world.run()
+    world.write("it/leave.md", "---\nsupersedes: hr/leave.md\n---\n20 weeks.")
+    world.run(world.files(under="it"), under="it")
+    assert world.documents.find("docs", "hr/leave.md").superseded_by
 
 
 def test_two_ingests_of_one_source_do_not_mix(world):

@@ -126,7 +126,7 @@ def _listed(caller: Caller, source: str | None, limit: int, after: str | None) -
     view, likenesses = _views(caller)
     page = view.page(limit=limit, after=_place(after), source=source)
     more = _cursor(page[-1]) if len(page) == limit else None
-    newer = likenesses.newer(page, editions=caller.app.settings.retrieval.newer_editions)
+    newer = likenesses.newer(page)
     return DocumentList(data=tuple(DocumentBody(**_fields(each, newer)) for each in page), next=more)
 
 
@@ -136,7 +136,7 @@ def _shown(caller: Caller, id: str, with_text: bool) -> DocumentText:
     text = view.text(id) if with_text else None
     if with_text and text is None:  # it went between the two
         raise _unknown(id)
-    newer = likenesses.newer([found], editions=caller.app.settings.retrieval.newer_editions)
+    newer = likenesses.newer([found])
     near = tuple(_alike(each) for each in likenesses.near(id))
     return DocumentText(**_fields(found, newer), near_duplicates=near, text=text)
 

@@ -66,6 +66,8 @@ def _row(department: str, manifest: Manifest, champion: str | None) -> tuple[obj
 
 def train(args: Namespace) -> int:
     """Train, write `adapter.trained`, and promote if asked to."""
+    from assistant import training
+
     app = opened(args)
     app.adapters.config(args.department)  # an unknown one is told before torch is imported
     with counting(f"train {args.department}:", "steps", show=not args.json) as report:
@@ -74,7 +76,9 @@ def train(args: Namespace) -> int:
             told = f"loss {step.loss:.2f}, {step.tokens_per_s:.0f} tokens/s, {step.left_s:.0f} s left"
             report(step.done, step.total, told)
 
-        manifest = app.train(args.department, progress=progress)
+        manifest = training.train(
+            args.department, settings=app.settings, adapters=app.adapters, progress=progress
+        )
     if args.promote:
         app.adapters.point(args.department, manifest.digest)
     receipt = _record(app, manifest, promoted=args.promote)

@@ -65,7 +65,7 @@ def list_(args: Namespace) -> int:
     app = opened(args)
     documents = tuple(_pages(_view(app, args.user), args.source))
     likenesses = app.documents.likenesses(_permitted(app, args.user))
-    newer = likenesses.newer(documents, editions=app.settings.retrieval.newer_editions)
+    newer = likenesses.newer(documents)
     documents = tuple(
         replace(each, superseded_by=newer[each.id].id if each.id in newer else None) for each in documents
     )
@@ -93,7 +93,7 @@ def show(args: Namespace) -> int:
     document = found(view, args.document)
     chunks = view.pieces(document.id)
     text = view.text(document.id) if args.text else None
-    newer = likenesses.newer([document], editions=app.settings.retrieval.newer_editions).get(document.id)
+    newer = likenesses.newer([document]).get(document.id)
     document = replace(document, superseded_by=newer.id if newer else None)
     near = likenesses.near(document.id)
     if args.json:
@@ -117,7 +117,7 @@ def why(args: Namespace) -> int:
     decision = app.access.may_read(user, labels)
     allowed = decision.action == "allow"
     likenesses = app.documents.likenesses(app.permissions.permitted(user))
-    newer = likenesses.newer([document], editions=app.settings.retrieval.newer_editions)
+    newer = likenesses.newer([document])
     hidden_by = newer.get(document.id) if allowed else None
     both = sorted(labels.principals & user.principals)
     if args.json:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from assistant.cli.command import command, opened, operator
+from assistant.cli.ending import Ending, ending
 from assistant.cli.output import print_json, wrapped
 from assistant.cli.progress import counting, time_left
 
@@ -68,19 +69,25 @@ def run(args: Namespace) -> int:
         chosen = [guarded(app, part) for part in chosen]
     if args.dry_run:
         return _foretell(app, chosen, as_json=args.json)
-    with counting("embed anew:", "chunks", show=not args.json) as report:
-        app.reembed(lambda done, total: report(done, total, ""))
+    with ending() as end:
+        return _ingested(app, chosen, end, as_json=args.json)
+
+
+def _ingested(app: App, chosen: Sequence[Chosen], end: Ending, *, as_json: bool) -> int:
+    """Ingest one source after the other."""
+    with counting("embed anew:", "chunks", show=not as_json) as report:
+        app.reembed(lambda done, total: report(done, total, ""), end.proceed)
     results = []
     for part in chosen:
-        summary, receipt = ingest(app, part, show=not args.json)
+        summary, receipt = ingest(app, part, show=not as_json, proceed=end.proceed)
         results.append(
             {"source": part.connector.name, "under": part.under, **_counts(summary), "receipt": receipt}
         )
-        if not args.json:
+        if not as_json:
             print(f"{part.label}: {told(summary)}")
             for line in refusals(summary):
                 print(line)
-    if args.json:
+    if as_json:
         print_json(results)
     return _code(results)
 
@@ -101,7 +108,7 @@ def ingest(
     """Ingest one source with progress, and write `ingest.finished`.
 
     Args:
-        proceed: called after every document; what it raises ends the ingest there.
+        proceed: called after every document, and often in between; what it raises ends the ingest there.
     """
     from assistant.audit.entry import Draft
 
@@ -109,10 +116,9 @@ def ingest(
     with counting(f"ingest {part.label}:", "documents", show=show) as report:
 
         def progress(step: Progress) -> None:
-            proceed()
             report(step.done, step.total, step.uri, pace(step))
 
-        summary = app.ingest(part.connector, progress, under=part.under)
+        summary = app.ingest(part.connector, progress, under=part.under, proceed=proceed)
     counts = {
         f"assistant.ingest.{name}": value
         for name, value in _counts(summary).items()

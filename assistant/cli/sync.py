@@ -7,19 +7,17 @@ A source that fails stops no other. It owns order, waiting and the summary; what
 from __future__ import annotations
 
 import re
-import signal
 import sys
-import threading
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assistant.cli.command import command, opened
+from assistant.cli.command import command, opened, settings
+from assistant.cli.ending import Ending, ending
 from assistant.cli.ingest import DONE, cautions, guarded, ingest, refusals, told
 from assistant.cli.output import print_json
 
@@ -32,10 +30,6 @@ if TYPE_CHECKING:
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIDE_BY_SIDE = 4
-
-
-class _Stopped(Exception):
-    """The command was told to end; what is stored stays, the rest is for the next time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +74,7 @@ def run(args: Namespace) -> int:
     """Bring every source up to date; 1 if one failed in the last round, or was stopped in its only one."""
     app = opened(args)
     failed = False
-    with _ending() as end:
+    with ending() as end:
         while not end.is_set():
             started = time.monotonic()
             results = _round(app, args, end)
@@ -89,10 +83,26 @@ def run(args: Namespace) -> int:
             if args.every is None:
                 return int(failed)
             end.wait(max(0.0, started + args.every - time.monotonic()))
+            app = _current(app, args)
     return 0
 
 
-def _round(app: App, args: Namespace, end: threading.Event) -> list[_Result]:
+def _current(app: App, args: Namespace) -> App:
+    """Follow assistant.yaml: with another embedder in it, this process must not embed by the old one."""
+    from assistant.errors import AssistantError
+
+    try:
+        if settings(args) == app.settings:
+            return app
+        again = opened(args)
+    except AssistantError as error:
+        print(f"the round goes by what assistant.yaml said before: {error}", file=sys.stderr)
+        return app
+    app.database.close()
+    return again
+
+
+def _round(app: App, args: Namespace, end: Ending) -> list[_Result]:
     """Ingest every source once and return how each ended, in order of their files.
 
     Raises:
@@ -100,11 +110,7 @@ def _round(app: App, args: Namespace, end: threading.Event) -> list[_Result]:
     """
     _ = app.documents, app.log, app.embedder  # made here once, not by several threads at a time
     with ThreadPoolExecutor(args.jobs, thread_name_prefix="sync") as threads:
-        try:
-            return list(threads.map(lambda source: _one(app, source, args, end), _sources(app, args.names)))
-        except KeyboardInterrupt:
-            end.set()
-            raise
+        return list(threads.map(lambda source: _one(app, source, args, end), _sources(app, args.names)))
 
 
 def _sources(app: App, names: Sequence[str]) -> list[tuple[str, Chosen | ConfigError]]:
@@ -131,9 +137,7 @@ def _sources(app: App, names: Sequence[str]) -> list[tuple[str, Chosen | ConfigE
     return [(name, part) for name, part in found.items() if not names or name in names]
 
 
-def _one(
-    app: App, source: tuple[str, Chosen | ConfigError], args: Namespace, end: threading.Event
-) -> _Result:
+def _one(app: App, source: tuple[str, Chosen | ConfigError], args: Namespace, end: Ending) -> _Result:
     """Ingest one source; whatever goes wrong with it is its result, and the others go on."""
     from assistant.errors import AssistantError
 
@@ -141,19 +145,15 @@ def _one(
     if isinstance(part, AssistantError):
         return _Result(source=name, error=str(part))
 
-    def proceed() -> None:
-        if end.is_set():
-            raise _Stopped("stopped before it was done; what is stored stays")
-
     try:
-        proceed()
+        end.proceed()
         if not args.allow_mass_removal:
             part = guarded(app, part)
         if args.dry_run:
             outcomes = Counter(str(outcome) for _, outcome in app.preview(part.connector))
             return _Result(source=name, foreseen=outcomes)
-        summary, receipt = ingest(app, part, show=not args.json, proceed=proceed)
-    except (AssistantError, _Stopped) as error:
+        summary, receipt = ingest(app, part, show=not args.json, proceed=end.proceed)
+    except AssistantError as error:
         return _Result(source=name, error=str(error))
     except Exception as error:  # noqa: BLE001 - a source that fails stops no other
         return _Result(
@@ -177,17 +177,6 @@ def _show(results: Sequence[_Result], *, json: bool) -> None:
         for line in refusals(result.summary) if result.summary else ():
             print(line)
     sys.stdout.flush()
-
-
-@contextmanager
-def _ending() -> Iterator[threading.Event]:
-    """Yield the event that SIGTERM sets."""
-    end = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: end.set())
-    try:
-        yield end
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _interval_s(text: str) -> float:

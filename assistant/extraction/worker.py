@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -46,6 +47,7 @@ class Worker:
         self._settings = json.dumps({"limits": asdict(limits), "readers": dict(readers or {})})
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
+        self._closing = False
         self._files = 0  # that this process has read
         self.starts = 0
 
@@ -67,9 +69,13 @@ class Worker:
         return reading.whole()
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, also one that is reading: whoever waits for that is told that it broke."""
+        self._closing = True
+        if process := self._process:
+            _end(process)
         with self._lock:
             self._kill()
+            self._closing = False
 
     def _finish(self, reading: Reading, data: bytes, uri: str) -> None:
         """Have the file read, by as many processes as it takes."""
@@ -78,7 +84,7 @@ class Worker:
                 self._attempt(reading, data, uri)
                 return
             except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-                if not reading.died(self._reason(error)):
+                if not reading.died(self._reason(error)) or self._closing:
                     return
             except BaseException:
                 self._kill()
@@ -94,6 +100,8 @@ class Worker:
             OSError, EOFError, ValueError, KeyError, TypeError: out of time, dead, or nonsense.
         """
         process = self._running()
+        if self._closing:
+            raise EOFError("It is being closed.")
         assert process.stdin and process.stdout, "both ends are pipes"
         most = 16 * self._limits.max_characters + (1 << 20)  # bytes of a line: characters may be escaped
         pipe = Pipe(process.stdout.fileno(), process.stdin.fileno(), most_bytes=most)
@@ -154,8 +162,7 @@ class Worker:
         process, self._process = self._process, None
         if process is None:
             return
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)  # a session of its own: whatever it started ends too
+        _end(process)
         process.wait()
         for pipe in (process.stdin, process.stdout):
             try:
@@ -163,3 +170,9 @@ class Worker:
                     pipe.close()
             except OSError:  # what was not yet sent to a dead process
                 continue
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        with suppress(ProcessLookupError):  # it ended by itself just now
+            os.killpg(process.pid, signal.SIGKILL)  # a session of its own: whatever it started ends too

@@ -79,7 +79,6 @@ class Plan:
     """
 
     making: Making
-    present: frozenset[str]
     settled: list[Step] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     lost: list[Known] = field(default_factory=list)
@@ -115,7 +114,7 @@ def plan(
     """
     listed = {item.uri: item for item in items}
     files = _files(stored, listed)
-    result = Plan(making=making, present=frozenset(listed))
+    result = Plan(making=making)
     for uri, item in listed.items():
         step = Step(item=item, old=files.pop(uri, Known()))
         old = step.old.file

@@ -16,7 +16,7 @@ from assistant.connectors.base import Connector, Item
 from assistant.errors import IngestError
 from assistant.extraction.extracted import Extracted
 from assistant.ingesting.plan import MEMBER, Known, Plan, Step
-from assistant.retrieval.chunk import chunk
+from assistant.retrieval.chunk import chunk, shortened
 from assistant.store.records import NewChunk, NewDocument, title_path
 
 _BYTES_PER_CHARACTER = 4  # the text, its chunks, and what is embedded of it, all of them kept together
@@ -69,13 +69,14 @@ class Read:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Reads items of one source."""
+    """Reads items of one source; `longest` is how many tokens the embedder takes, as `count` counts."""
 
     connector: Connector
     extractor: Extracts
     plan: Plan
     chunk_tokens: int
     count: Callable[[str], int]
+    longest: int
 
     def read(self, step: Step) -> Read:
         """Return what became of an item; whatever is wrong with it alone is told, not raised."""
@@ -117,7 +118,11 @@ class Reader:
         self, item: Item, uri: str, extracted: Extracted, digest: str, *, size_bytes: int | None = None
     ) -> Piece:
         title = (item.title if uri == item.uri else None) or extracted.title
-        chunks = chunk(extracted, max_tokens=self.chunk_tokens, count=self.count)
+        title = shortened(title, self.longest // 4, self.count)
+        beside, from_root = _superseded(extracted.supersedes, uri)
+        chunks = chunk(
+            extracted, max_tokens=self.chunk_tokens, count=self.count, title=title, longest=self.longest
+        )
         document = NewDocument(
             source=self.connector.name,
             uri=uri,
@@ -129,7 +134,8 @@ class Reader:
             labels=item.labels,
             text=extracted.text,
             dated=extracted.dated or item.dated,
-            supersedes=_superseded(extracted.supersedes, uri, self.plan.present),
+            supersedes=beside,
+            supersedes_else=from_root,
             language=extracted.language,
             recipe=self.plan.making.recipe_of(uri),
         )
@@ -142,11 +148,15 @@ def _digest(extracted: Extracted) -> str:
     return hashlib.sha256(f"{extracted.title}\0{extracted.text}".encode()).hexdigest()
 
 
-def _superseded(written: str | None, uri: str, present: frozenset[str]) -> str | None:
-    """Return the uri that `supersedes` means: beside the document, else from the source's root."""
+def _superseded(written: str | None, uri: str) -> tuple[str | None, str | None]:
+    """Return the uri that `supersedes` means, beside the document, else the one from the source's root."""
     if not written:
-        return None
+        return None, None
     beside = posixpath.normpath(posixpath.join(posixpath.dirname(uri), written))
     from_root = posixpath.normpath(written).lstrip("/")
-    meant = from_root if beside not in present and from_root in present else beside
-    return meant if meant != uri else None
+    if beside.startswith("/"):
+        beside = from_root
+    if beside == uri:
+        return None, None
+    outside = from_root.startswith("../")
+    return beside, None if outside or from_root in (beside, uri) else from_root

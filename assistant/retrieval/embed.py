@@ -113,10 +113,13 @@ class Embedder:
         """Count the tokens of `text`, without special tokens."""
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], proceed: Callable[[], None] = lambda: None) -> NDArray[np.float32]:
         """Embed texts as unit vectors, shape (texts, dimensions); what exceeds `max_tokens` is cut.
 
         Safe in several threads: they share the workers.
+
+        Args:
+            proceed: called before every batch; what it raises ends the call, within a fraction of a second.
         """
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         if not texts:
@@ -125,6 +128,7 @@ class Embedder:
         batches = list(self._batches(tokens))
 
         def forward(rows: list[int]) -> NDArray[np.float32]:
+            proceed()
             return self._forward([tokens[row] for row in rows])
 
         alone = self.speed.workers == 1

@@ -61,7 +61,7 @@ class LexicalIndex:
     """Chunk texts with their headings; `number` is the last change it has seen."""
 
     def __init__(self, folder: Path, *, embedder: str) -> None:
-        self._folder, self._embedder = folder, embedder
+        self._folder, self._embedder, self.number = folder, embedder, 0
         self._schema = _schema()
         self._checksums: dict[str, int] = {}
         self._catching_up = threading.Lock()
@@ -82,8 +82,7 @@ class LexicalIndex:
         if (documents.change_number() if latest is None else latest) == self.number:
             return
         with self._catching_up, locked(self._lock_file, _LOCK_WAIT_S) as mine:
-            if mine:
-                self._follow(documents)
+            if mine and self._follow(documents):
                 self._index.reload()
                 self._searcher = self._index.searcher()
 
@@ -168,28 +167,38 @@ class LexicalIndex:
     def _lock_file(self) -> Path:
         return self._folder.with_suffix(".lock")
 
-    def _follow(self, documents: Documents) -> None:
-        """Follow the database as it is now that we hold the lock: who held it before us may be that far."""
+    def _follow(self, documents: Documents) -> bool:
+        """Follow the database as it is now that we hold the lock: who held it before us may be that far.
+
+        What is on disk is left alone, and False returned, where it is of the embedder of all that is stored
+        now, and that is not ours: it is our successor's.
+        """
         current = documents.change_number()
         if self.number == current:
-            return
-        self._adopt(current)
+            return True
+        if not self._adopt(documents):
+            self.number = current
+            return False
+        if self.number > current:
+            self._create()
         if self.number == current:
-            return
+            return True
         try:
             self._write(documents)
         except IndexDamaged:  # what it would have to follow was pruned
             self._create()
             self._write(documents)
+        return True
 
-    def _adopt(self, current: int) -> None:
-        """Take over what another process wrote since; begin anew if it speaks of another history."""
+    def _adopt(self, documents: Documents) -> bool:
+        """Take over what another process wrote since, or begin anew; False if it is not ours any more."""
         try:
             self.number = int(self._read_state()["number"])
         except IndexDamaged:
+            if documents.embedded_by(self._embedder) != self._embedder:
+                return False
             self._create()
-        if self.number > current:
-            self._create()
+        return True
 
     def _write(self, documents: Documents) -> None:
         """Write all new changes in one commit. A crash before `state.json` repeats them: no harm."""

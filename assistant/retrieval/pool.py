@@ -7,15 +7,12 @@ reads nothing itself: whoever fills it has checked that the asker may read every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
 from assistant.retrieval.fuse import agreed, convex
-from assistant.retrieval.rank import Ranked, places
+from assistant.retrieval.rank import Known, Ranked, places
 from assistant.retrieval.spelling import correctable
 from assistant.retrieval.words import covered, stems, written
 from assistant.types import Chunk, Document, Passage
@@ -28,7 +25,7 @@ class Pool:
     `dense` and `lexical` are the scores of what each index named, `dense_rest` and `lexical_rest` those of
     what only the other one did: what an index did not name is not worthless to it. `rarity` is the inverse
     document frequency of each stem of the question as it was asked: a word that was respelled is no evidence.
-    `vectors` returns those of chunks, of whom only living ones are asked.
+    `vectors` are those of living chunks.
     """
 
     question: str
@@ -38,7 +35,7 @@ class Pool:
     lexical_rest: Mapping[int, float]
     rarity: Mapping[str, float]
     living: Mapping[int, tuple[Chunk, Document]]
-    vectors: Callable[[Sequence[int]], tuple[list[int], NDArray[np.float32]]]
+    vectors: Known
 
     @cached_property
     def stems(self) -> dict[int, frozenset[str]]:
@@ -61,7 +58,7 @@ class Pool:
         """Yield each living candidate with its score and why, in no order."""
         similarity = {**self.dense_rest, **self.dense}
         scores = convex(similarity, {**self.lexical_rest, **self.lexical})
-        scores = agreed(scores, *self.vectors(list(self.living)))
+        scores = agreed(scores, *self.vectors)
         dense, lexical = places(self.dense), places(self.lexical)
         for id, (chunk, document) in self.living.items():
             there = self.stems[id]

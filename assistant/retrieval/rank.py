@@ -6,8 +6,7 @@ the reason that is shown for it. It sees only chunks the asker may read; it read
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,7 +23,8 @@ to .816 with 0.5; .683 to .847 with caps on neighbouring chunks instead."""
 LOOKED_AT = 4
 """Times as many passages as are wanted are looked at for repetition; behind them the order stays."""
 _WORDS_SHOWN = 8
-Vectors = Callable[[Sequence[int]], tuple[list[int], NDArray[np.float32]]]
+Known = tuple[Sequence[int], NDArray[np.float32]]
+"""Ids of chunks and their unit vectors, shape (chunks, dimensions)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ def places(scores: Mapping[int, float]) -> dict[int, int]:
     return {id: place for place, id in enumerate(order, 1)}
 
 
-def spread(ranked: Sequence[Ranked], vectors: Vectors, *, wanted: int) -> list[Ranked]:
+def spread(ranked: Sequence[Ranked], known: Known, *, wanted: int) -> list[Ranked]:
     """Order anew so that what a document says again stands behind what was not said yet.
 
     Greedy, by maximal marginal relevance (Carbonell, Goldstein 1998, doi 10.1145/290941.291025), but among
@@ -120,18 +120,14 @@ def spread(ranked: Sequence[Ranked], vectors: Vectors, *, wanted: int) -> list[R
 
     Args:
         ranked: best first.
-        vectors: chunk ids to those that are known, and their unit vectors, shape (chunks, dimensions).
+        known: the vectors of the ranked; one without never repeats anything.
         wanted: passages in the end; far behind that the order stays.
     """
     looked_at = list(ranked[: LOOKED_AT * wanted])
     owners = np.array([each.passage.document.id for each in looked_at])
-    counts = Counter(owners.tolist())
-    asked = [
-        each.passage.chunk.id for each, owner in zip(looked_at, owners, strict=True) if counts[owner] > 1
-    ]
-    if not asked:
+    if len(set(owners.tolist())) == len(looked_at):
         return list(ranked)
-    likeness = _likeness(looked_at, owners, *vectors(asked))
+    likeness = _likeness(looked_at, owners, *known)
     scores = np.array([each.passage.score for each in looked_at])
     highest = np.zeros(len(looked_at))
     left = np.ones(len(looked_at), dtype=bool)
@@ -150,10 +146,11 @@ def _likeness(
     ranked: Sequence[Ranked], owners: NDArray[np.str_], ids: Sequence[int], rows: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Return the cosines between passages of one document, 0 between all others, shape (ranked, ranked)."""
-    at = {each.passage.chunk.id: place for place, each in enumerate(ranked)}
-    places = [at[id] for id in ids]
+    at = {id: row for row, id in enumerate(ids)}
+    places = [place for place, each in enumerate(ranked) if each.passage.chunk.id in at]
     likeness = np.zeros((len(ranked), len(ranked)))
-    likeness[np.ix_(places, places)] = cosines(rows)
+    own = rows[[at[ranked[place].passage.chunk.id] for place in places]]
+    likeness[np.ix_(places, places)] = cosines(own)
     likeness[owners[:, None] != owners[None, :]] = 0
     return likeness
 

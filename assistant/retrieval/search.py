@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assistant.retrieval.focus import focus
+from assistant.retrieval.joined import beside, joined
 from assistant.retrieval.lexical import LexicalIndex
 from assistant.retrieval.pool import Pool, text_of
 from assistant.retrieval.rank import Found, Ranked, best_first, spread
@@ -54,7 +55,10 @@ Reordered = Callable[[str, list[Ranked]], list[Ranked]]
 
 
 class Search:
-    """Hybrid search over the documents of one database. Safe to call from several threads."""
+    """Hybrid search over the documents of one database. Safe to call from several threads.
+
+    While `following` is off it goes on with what its indexes hold; the database's last word holds as ever.
+    """
 
     def __init__(
         self,
@@ -62,17 +66,16 @@ class Search:
         embedder: TextEmbedder,
         folder: Path,
         *,
-        editions: bool = True,
         reordered: Reordered | None = None,
     ) -> None:
         """Open the indexes in `folder`.
 
         Args:
-            editions: whether a later edition, told by its name and likeness, replaces an older one.
             reordered: orders the best anew for a question, as a cross-encoder does.
         """
         self._documents, self._embedder = documents, embedder
-        self._editions, self._reordered = editions, reordered
+        self.following = True
+        self._reordered = reordered
         self._vectors = VectorIndex(
             folder / "vectors", embedder=embedder.digest, dimensions=embedder.dimensions
         )
@@ -104,8 +107,21 @@ class Search:
             ranked = self._reordered(pool.question, ranked)
         likenesses = self._documents.likenesses(permitted)
         ranked = merged(ranked, likenesses.sketches, wanted=limit)
-        ranked = spread(ranked, self._vectors.vectors, wanted=limit)
+        ranked = spread(ranked, pool.vectors, wanted=limit)
         return Found(question=pool.question, ranked=tuple(ranked[:limit]), spelled=spelled)
+
+    def joined(
+        self,
+        passages: Sequence[Passage],
+        permitted: frozenset[int],
+        *,
+        budget: int,
+        count: Callable[[str], int],
+    ) -> tuple[Passage, ...]:
+        """Return the passages that `budget` tokens hold, the first with the text around them."""
+        readable = self._documents.readable(permitted)
+        near = readable.chunks(beside(passages))
+        return joined(passages, near, text=readable.span, budget=budget, count=count)
 
     def focus(self, question: str, passages: Sequence[Passage], sentences: int) -> tuple[Passage, ...]:
         """Return the passages that hold the best `sentences` sentences for the question, and only them."""
@@ -115,6 +131,11 @@ class Search:
     def catch_up(self) -> None:
         """Follow the database now, and save what is worth saving; every search follows it by itself."""
         self._catch_up()
+
+    @property
+    def embedder(self) -> str:
+        """Digest of the embedder that it searches with."""
+        return self._embedder.digest
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -127,6 +148,8 @@ class Search:
 
     def _catch_up(self) -> bool:
         """Follow the database; return whether there was something to follow."""
+        if not self.following:
+            return False
         before, latest = self.numbers, self._documents.change_number()
         self._vectors.catch_up(self._documents, latest)
         self._lexical.catch_up(self._documents, latest)
@@ -146,6 +169,7 @@ class Search:
             readable = self._documents.readable(permitted).chunks(named)
             if not left or len(readable) == len(named) or not self._catch_up():
                 break
+        living = self._current(readable, permitted, question)
         return Pool(
             question=question,
             dense=dense,
@@ -153,8 +177,8 @@ class Search:
             dense_rest=self._vectors.similarities(vector, [id for id in lexical if id not in dense]),
             lexical_rest=self._lexical.scores(words, [id for id in dense if id not in lexical]),
             rarity={word: self._lexical.rarity(word) for word in content(question)},
-            living=self._current(readable, permitted, question),
-            vectors=self._vectors.vectors,
+            living=living,
+            vectors=self._vectors.vectors(list(living)),
         )
 
     def _spelled(self, pool: Pool, permitted: frozenset[int]) -> dict[str, str]:
@@ -182,7 +206,5 @@ class Search:
     ) -> dict[int, tuple[Chunk, Document]]:
         """Return what the database confirmed, less what a readable one replaces."""
         owners = {document.id: document for _, document in readable.values()}
-        replaced = self._documents.likenesses(permitted).newer(
-            list(owners.values()), editions=self._editions, question=question
-        )
+        replaced = self._documents.likenesses(permitted).newer(list(owners.values()), question=question)
         return {id: pair for id, pair in readable.items() if pair[1].id not in replaced}

@@ -64,7 +64,7 @@ class Beside:
         """Put the vectors in place of the others, all at once; False if some are missing still.
 
         Every chunk takes a new change number: indexes of this embedder follow, those of another one keep
-        what they hold until their process ends.
+        what they hold until theirs take over.
         """
         with self._database.write() as connection:
             changes.take(connection, 0)

@@ -44,8 +44,13 @@ _LOOKED_AT_TOGETHER = 200
 class Documents:
     """The document store."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, *, editions: bool = True) -> None:
+        """Look after the documents of a database.
+
+        Args:
+            editions: whether a later edition, told by its name and likeness, replaces an older one.
+        """
+        self._database, self._editions = database, editions
 
     def put(
         self, document: NewDocument, new_chunks: Sequence[NewChunk], vectors: Vectors, embedder: str
@@ -79,6 +84,7 @@ class Documents:
             class_id = classes.numbered(connection, document.labels)
             writing.write_document(connection, identity, document, class_id, embedder)
             classes.drop_unused(connection, before)
+            writing.settle(connection, document.source, document.uri)
             writing.add_chunks(connection, identity, new_chunks, vectors, first)
             stored = to_document(connection.execute(DOCUMENTS.where(documents.c.id == identity)).one())
             likenesses.write(connection, stored, sketched, over=before is not None)
@@ -119,6 +125,7 @@ class Documents:
             connection.execute(update(documents).where(documents.c.id == document_id).values(values))
             writing.relabel(connection, document_id, labels)
             writing.follow(connection, old.source, old.uri, uri)
+            writing.settle(connection, old.source, uri)
             renamed = to_document(connection.execute(DOCUMENTS.where(documents.c.id == document_id)).one())
             likenesses.moved(connection, renamed)
             return renamed
@@ -155,11 +162,13 @@ class Documents:
             removed = writing.remove_chunks(connection, document_id)
             connection.execute(delete(documents).where(documents.c.id == document_id))
             classes.drop_unused(connection, row.class_id)
+            writing.settle(connection, row.source, row.uri)
             if not removed:
                 changes.take(connection, 1)  # a number of its own, to be told from other removals by
             document, number = to_document(row), changes.number(connection)
-            unrecorded.note(connection, Unrecorded.of(document, change=number, chunks=removed, by=by))
-            return Removed(document=document, chunks=removed, number=number)
+            note = Unrecorded.of(document, change=number, chunks=removed, by=by)
+            unrecorded.note(connection, note)
+            return Removed(document=document, note=note)
 
     def prune(self, keep: int = REMOVALS_KEPT) -> int:
         """Forget all but the latest `keep` removals, and return how many went.
@@ -180,7 +189,7 @@ class Documents:
 
     def likenesses(self, permitted: frozenset[int]) -> Likenesses:
         """Return what documents that these access classes permit have in common; see `readable`."""
-        return Likenesses(self._database, permitted)
+        return Likenesses(self._database, permitted, editions=self._editions)
 
     def look_at_all(self) -> int:
         """Note what documents of an older schema are like; return how many there were."""
@@ -270,6 +279,13 @@ class Documents:
         """Return the ids of `classes`."""
         with self._database.read() as connection:
             return classes.ids(connection)
+
+    def embedded_by(self, known: str) -> str:
+        """Return the digest `known` while a vector is of that embedder, or none is stored; else another's."""
+        one = select(documents.c.embedder).limit(1)
+        with self._database.read() as connection:
+            own = connection.execute(one.where(documents.c.embedder == known)).scalar_one_or_none()
+            return own or connection.execute(one).scalar_one_or_none() or known
 
     def class_changes(self) -> int:
         """Return how often an access class came or went; it costs one read of one row."""

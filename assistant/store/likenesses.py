@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
+    ColumnElement,
     Connection,
-    Dialect,
     Row,
     Select,
     bindparam,
@@ -38,7 +36,14 @@ NEAR = 0.8
 EDITION = 0.5
 """From this likeness on two documents of one series are editions of one, and not two reports or minutes."""
 _MOST_COMPARED = 1_000
+_LAST_COMPARED = 8
+"""Of thousands of names that look like one series, so many of the last that may be read are compared."""
 _IDS_PER_QUERY = 5_000
+_HAVE_LATER = (
+    "SELECT document_id, series, number FROM likenesses AS own WHERE EXISTS"
+    " (SELECT 1 FROM likenesses AS other WHERE other.series = own.series AND other.number > own.number)"
+    " AND document_id IN"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +57,9 @@ class Alike:
 class Likenesses:
     """What documents that a person may read have in common. Cheap to make; keeps nothing."""
 
-    def __init__(self, database: Database, permitted: frozenset[int]) -> None:
-        self._database, self._permitted = database, permitted
+    def __init__(self, database: Database, permitted: frozenset[int], *, editions: bool = True) -> None:
+        """Look through a set of access classes; see `Documents`."""
+        self._database, self._permitted, self._editions = database, permitted, editions
 
     def near(self, document_id: str) -> tuple[Alike, ...]:
         """Return the near-duplicates of a document, the most alike first; none of one that is not readable.
@@ -61,15 +67,12 @@ class Likenesses:
         Where more than a thousand share something with it, some of them are left out.
         """
         own, other = bands.alias("own"), bands.alias("other")
-        classes: BindParameter[list[int]] = bindparam(
-            "classes", sorted(self._permitted), expanding=True, literal_execute=True
-        )
         candidates = (
             select(other.c.document_id)
             .join_from(own, other, own.c.band == other.c.band)
             .join(documents, documents.c.id == other.c.document_id)
             .where(own.c.document_id == document_id, other.c.document_id != document_id)
-            .where(documents.c.class_id.in_(classes))
+            .where(self._may_be_read)
             .distinct()
             .limit(_MOST_COMPARED)
         )
@@ -93,20 +96,19 @@ class Likenesses:
         )
         return {row.document_id: minhash.unpack(row.sketch) for row in self._readable(query)}
 
-    def newer(self, of: Sequence[Document], *, editions: bool, question: str = "") -> dict[str, Document]:
+    def newer(self, of: Sequence[Document], *, question: str = "") -> dict[str, Document]:
         """Return, by id, what to read instead of a document: one that supersedes it, or a later edition.
 
         Only what may be read counts, and of that the newest. Two that supersede each other both stay.
 
         Args:
-            editions: whether a later edition, told by name and likeness, counts at all.
             question: one that names the year of an edition asks for that one.
         """
         newer: dict[str, Document] = {}
         for start in range(0, len(of), _IDS_PER_QUERY):
             some = of[start : start + _IDS_PER_QUERY]
             newer |= self._superseding([document for document in some if document.superseded_by])
-            if editions:
+            if self._editions:
                 left = [document for document in some if document.id not in newer]
                 newer |= self._later(left, question)
         return {id: document for id, document in newer.items() if document.superseded_by != id}
@@ -130,45 +132,50 @@ class Likenesses:
 
     def _later(self, of: Sequence[Document], question: str) -> dict[str, Document]:
         """Return the last edition of the documents that have later ones; asked by every search."""
-        if not of:
-            return {}
         ids = ",".join(f"'{document.id}'" for document in of if document.id.isalnum())
-        with self._database.read() as connection:
-            rows = connection.exec_driver_sql(f"{_pairs(connection.dialect)} IN ({ids})").all()
+        rows = self._database.rows(f"{_HAVE_LATER} ({ids})") if ids else ()
+        own = {id: (series, number) for id, series, number in rows if not asked_for(number, question)}
+        lowest: dict[str, str] = {}
+        for series, number in own.values():
+            lowest[series] = min(number, lowest.get(series, number))
+        last = {series: self._last(series, number) for series, number in lowest.items()}
+        sketches = self.sketches([*own, *(id for ids in last.values() for id, _ in ids)]) if own else {}
         found: dict[str, str] = {}
-        for row in sorted(rows, key=lambda row: (row.number, row.document_id), reverse=True):
-            if row.class_id not in self._permitted or asked_for(row.own_number, question):
-                continue
-            if later(row.number, row.own_number):
-                likeness = minhash.alike(minhash.unpack(row.own_sketch), minhash.unpack(row.sketch))
-                if likeness >= EDITION:
-                    found.setdefault(row.own, row.document_id)
+        for id, (series, number) in own.items():
+            for newer, theirs in last[series]:
+                both = id in sketches and newer in sketches and later(theirs, number)
+                if both and minhash.alike(sketches[id], sketches[newer]) >= EDITION:
+                    found[id] = newer
+                    break
         known = self._documents(found.values())
         return {id: known[newer] for id, newer in found.items() if newer in known}
+
+    def _last(self, series: str, above: str) -> list[tuple[str, str]]:
+        """Return ids and numbers of the last of a series that may be read, the very last first."""
+        query = (
+            select(likenesses.c.document_id, likenesses.c.number)
+            .join(documents)
+            .where(likenesses.c.series == series, likenesses.c.number > above, self._may_be_read)
+            .order_by(likenesses.c.number.desc(), likenesses.c.document_id.desc())
+            .limit(_LAST_COMPARED)
+        )
+        with self._database.read() as connection:
+            return [(row.document_id, row.number) for row in connection.execute(query)]
 
     def _documents(self, ids: Iterable[str]) -> dict[str, Document]:
         ids = list(ids)
         rows = self._readable(DOCUMENTS.where(documents.c.id.in_(ids))) if ids else ()
         return {row.document_id: to_document(row) for row in rows}
 
+    @property
+    def _may_be_read(self) -> ColumnElement[bool]:
+        permitted = sorted(self._permitted)
+        return documents.c.class_id.in_(bindparam("classes", permitted, expanding=True, literal_execute=True))
+
     def _readable(self, query: Select[*tuple[Any, ...]]) -> list[Row[*tuple[Any, ...]]]:
         """Return the rows of a query whose `class_id` is permitted."""
         with self._database.read() as connection:
             return [row for row in connection.execute(query) if row.class_id in self._permitted]
-
-
-@lru_cache(maxsize=4)
-def _pairs(dialect: Dialect) -> str:
-    """Return the words of a query for later editions of what follows; made once, as they cost as much."""
-    own, other = likenesses.alias("own"), likenesses.alias("other")
-    query = (
-        select(own.c.document_id.label("own"), own.c.number.label("own_number"))
-        .add_columns(own.c.sketch.label("own_sketch"))
-        .add_columns(other.c.document_id, other.c.number, other.c.sketch, documents.c.class_id)
-        .join_from(own, other, (own.c.series == other.c.series) & (own.c.number < other.c.number))
-        .join(documents, documents.c.id == other.c.document_id)
-    )
-    return f"{query.compile(dialect=dialect)} WHERE own.document_id"
 
 
 def write(connection: Connection, of: Document, sketched: Hashes, *, over: bool) -> None:

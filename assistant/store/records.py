@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.store.unrecorded import Unrecorded
 from assistant.types import Document, Labels
 
 Vectors = NDArray[np.float16] | NDArray[np.float32] | NDArray[np.float64]
@@ -17,8 +18,9 @@ class NewDocument:
     """A document as an ingest hands it over.
 
     `fingerprint` is the source's cheap sign of change (size and time, a version id); `supersedes` is
-    the uri of an older document of the same source; `recipe` names how the text was cut into chunks,
-    so that a change of it is seen.
+    the uri of an older document of the same source, and `supersedes_else`, which is shorter, the one that
+    is meant while nothing is there; `recipe` names how the text was cut into chunks, so that a change of
+    it is seen.
     """
 
     source: str
@@ -32,6 +34,7 @@ class NewDocument:
     text: str
     dated: str | None = None
     supersedes: str | None = None
+    supersedes_else: str | None = None
     language: str | None = None
     recipe: str = ""
 
@@ -64,11 +67,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removed:
-    """What a removal took away; an index that has followed up to `number` no longer holds it."""
+    """A document that is gone; an index that has followed up to `note.change` no longer holds it."""
 
     document: Document
-    chunks: int
-    number: int
+    note: Unrecorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,7 @@ documents = Table(
     Column("class_id", Number, ForeignKey("access_classes.id"), nullable=False, index=True),
     Column("dated", Text),
     Column("supersedes", Text),
+    Column("supersedes_else", Text),
     Column("language", Text),
     Column("embedder", Text, nullable=False),
     Column("recipe", Text, nullable=False),
@@ -69,6 +70,7 @@ documents = Table(
     Column("text", Text, nullable=False),
     UniqueConstraint("source", "uri"),
     Index("ix_documents_supersedes", "source", "supersedes"),
+    Index("ix_documents_supersedes_else", "source", "supersedes_else"),
 )
 
 chunks = Table(

@@ -13,7 +13,19 @@ from datetime import UTC, datetime
 from itertools import count
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from assistant.errors import Unknown
 from assistant.store import changes, classes
@@ -91,7 +103,27 @@ def relabel(connection: Connection, document_id: str, labels: Labels) -> None:
 def follow(connection: Connection, source: str, old: str, new: str) -> None:
     """Let documents that supersede the one at `old` supersede it at `new`, where it stands now."""
     naming = update(documents).where(documents.c.source == source, documents.c.supersedes == old)
-    connection.execute(naming.values(supersedes=new))
+    connection.execute(naming.values(supersedes=new, supersedes_else=None))
+
+
+def settle(connection: Connection, source: str, uri: str) -> None:
+    """Let the document at a place, and those that may mean it, supersede what they mean.
+
+    To be called when a document came to that place or left it. Of the two that one may mean, that is the
+    longer uri, beside it, before the shorter one, from the root of the source; and one that is there first.
+    """
+    one, other = documents.c.supersedes, documents.c.supersedes_else
+    concerned = (documents.c.uri == uri, one == uri, other == uri)
+    better = or_(~_is_there(source, one), func.length(other) > func.length(one))
+    swap = update(documents).where(or_(*(and_(documents.c.source == source, each) for each in concerned)))
+    connection.execute(
+        swap.where(_is_there(source, other), better).values(supersedes=other, supersedes_else=one)
+    )
+
+
+def _is_there(source: str, uri: ColumnElement[str | None]) -> ColumnElement[bool]:
+    there = documents.alias("there")
+    return exists().where(there.c.source == source, there.c.uri == uri)
 
 
 def at(connection: Connection, source: str, uri: str) -> str | None:
@@ -126,6 +158,7 @@ def write_document(
         "class_id": class_id,
         "dated": document.dated,
         "supersedes": document.supersedes,
+        "supersedes_else": document.supersedes_else,
         "language": document.language,
         "embedder": embedder,
         "recipe": document.recipe,

@@ -1,6 +1,15 @@
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
+
 import pytest
+
+from assistant.ingesting import flow
+from assistant.store.documents import Documents
+from assistant.testing.embedder import FakeEmbedder
 
 
 @pytest.fixture
@@ -107,3 +116,43 @@ def test_a_dry_run_changes_nothing(shell, notes):
     assert shell.json("documents", "list") == before
     shell("ingest", str(notes), "--access", "everyone")
     assert "1 added, 1 renamed, 1 removed" in shell.out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1), (signal.SIGINT, 130)])
+def test_a_signal_while_it_embeds_ends_it_there_and_the_next_run_goes_on(
+    shell, notes, monkeypatch, number, code
+):
+    stored, embedding, threads = threading.Event(), threading.Event(), threading.active_count()
+    quick, put = FakeEmbedder.embed, Documents.put
+
+    def slow(self, texts, proceed=lambda: None):
+        for _ in range(36_000 if any("boathouse" in text for text in texts) else 0):
+            embedding.set()
+            proceed()
+            time.sleep(0.1)
+        return quick(self, texts, proceed)
+
+    def noted(*arguments):
+        document = put(*arguments)
+        stored.set()
+        return document
+
+    def kill():
+        if stored.wait(60) and embedding.wait(60):
+            os.kill(os.getpid(), number)
+
+    killer = threading.Thread(target=kill)
+    with monkeypatch.context() as patch:
+        patch.setattr(flow, "TEXTS_TOGETHER", 1)
+        patch.setattr(FakeEmbedder, "embed", slow)
+        patch.setattr(Documents, "put", noted)
+        before = signal.getsignal(number)
+        killer.start()
+        shell("ingest", str(notes), "--access", "everyone")
+        killer.join()
+    assert (shell.code, signal.getsignal(number)) == (code, before)
+    assert code != 1 or "error: stopped before it was done" in shell.err
+    assert threading.active_count() == threads, "something still embeds"
+    assert "lunch.md" in {document["uri"] for document in shell.json("documents", "list")}
+    [result] = shell.json("ingest", str(notes), "--access", "everyone")
+    assert (result["added"], result["unchanged"]) == (1, 1)

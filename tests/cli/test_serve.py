@@ -14,8 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from assistant.app import App
 from assistant.audit.log import AuditLog
+from assistant.config import load
 from assistant.store.database import Database
+from assistant.testing.embedder import FakeEmbedder
+from assistant.testing.engine import FakeEngine
+from assistant.testing.workspace import add
+from assistant.types import Labels
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -27,6 +33,9 @@ from assistant.testing.embedder import FakeEmbedder
 from assistant.testing.engine import FakeEngine
 
 delay_s, *words = sys.argv[1:]
+
+embedders = {embedder.digest: embedder for embedder in (FakeEmbedder(), FakeEmbedder(192))}
+App.embedder_of = lambda app, digest: embedders[digest]
 
 def build(settings):
     app = App(settings)
@@ -145,3 +154,26 @@ def test_an_address_that_cannot_be_had_is_told_at_once(shell):
         assert time.monotonic() - start < 20
     assert "0 to 65535" in shell.fails("serve", "--port", "99999")
     assert "Cannot listen" in shell.fails("serve", "--host", "192.0.2.1")
+
+
+def test_a_running_server_follows_a_change_of_embedder(shell):
+    app = App(load(shell.folder / "assistant.yaml"))
+    vars(app).update(engine=FakeEngine(), embedder=FakeEmbedder(192))
+    labels = Labels(source="sample", principals=frozenset({"everyone"}))
+    with Server(shell) as server:
+
+        def found(question):
+            answer = server.client.post(f"{server.url}/search", json={"question": question})
+            return {passage["uri"] for passage in answer.json()["passages"]}
+
+        assert "hr/leave.md" in found("How long is parental leave?")
+        assert app.reembed() == 5
+        add(app, "parking.md", "Parking is free on Sundays.", labels)  # as the ingest behind it
+        deadline = time.monotonic() + 60
+        while "parking.md" not in found("Where is parking free on Sundays?"):
+            assert "hr/leave.md" in found("How long is parental leave?")
+            assert time.monotonic() < deadline and server.process.poll() is None
+        assert server.ask().json()["choices"][0]["message"]["content"].endswith(SAID)
+    digests = {entry.attributes["assistant.embedder.digest"] for entry in entries(shell)}
+    assert digests == {FakeEmbedder(192).digest}
+    app.database.close()

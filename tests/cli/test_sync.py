@@ -187,6 +187,22 @@ def test_again_and_again_until_sigterm(shell, sources, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_every_round_follows_the_configuration(shell, sources, monkeypatch):
+    used = []
+    once = assistant.cli.sync._round
+
+    def noted(app, *more):
+        used.append(app.settings.company)
+        (shell.folder / "assistant.yaml").write_text("company: Renamed\n")
+        if len(used) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return once(app, *more)
+
+    monkeypatch.setattr(assistant.cli.sync, "_round", noted)
+    shell("sync", "--every", "0.1s")
+    assert (shell.code, used) == (0, ["Example Company", "Renamed"])
+
+
 @pytest.mark.parametrize("words", [("--every", "15"), ("--every", "0s"), ("--jobs", "0")])
 def test_wrong_usage(shell, words):
     assert "is no " in shell.fails("sync", *words, code=2)

@@ -3,7 +3,9 @@
 import io
 import os
 import signal
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -84,6 +86,23 @@ def test_every_death_has_a_name_and_the_next_file_is_read(tmp_path, monkeypatch,
         assert worker.read(b"fine", "a.md").text == "fine"
     finally:
         worker.close()
+
+
+def test_closing_ends_a_process_that_is_reading_and_tells_who_waits(tmp_path, monkeypatch):
+    began = tmp_path / "began"
+    hostile(tmp_path, monkeypatch, f"open({str(began)!r}, 'w').close() or time.sleep(3600)")
+    worker = Worker(Limits(timeout_s=3600))
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(worker.read, b"x", "a.trap")
+        while not began.exists():
+            assert not reading.done()
+            time.sleep(0.05)
+        worker.close()
+        with pytest.raises(IngestError, match="broke its process"):
+            reading.result()
+    assert (worker.pid, worker.starts) == (None, 1)
+    assert worker.read(b"again", "a.md").text == "again"
+    worker.close()
 
 
 def test_a_deadly_member_costs_only_itself(tmp_path, monkeypatch):

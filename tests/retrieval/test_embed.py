@@ -43,6 +43,24 @@ def test_batching_does_not_change_a_vector(embedder):
     assert (together * alone).sum(axis=1).min() > (0.9999 if embedder.dtype == "float32" else 0.99)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_asked_before_every_batch_can_end_it(minilm, embedder, workers):
+    other = Embedder.load(minilm, dtype=embedder.dtype)
+    other.speed = replace(embedder.speed, workers=workers, batch_tokens=16)
+    asked, computed, forward = [], [], other._forward
+    other._forward = lambda tokens: computed.append(True) or forward(tokens)
+
+    def proceed():
+        asked.append(True)
+        if len(asked) > 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        other.embed(["annual leave"] * 400, proceed)
+    assert len(computed) <= 3
+    assert other.embed(TEXTS).shape == (3, 384)
+
+
 def test_workers_side_by_side_give_the_same_rows(minilm, embedder):
     texts = [f"{word} {number}" for word in ("leave", "pump") for number in range(6)]
     workers = Embedder.load(minilm, dtype=embedder.dtype)

@@ -40,10 +40,9 @@ DIRECTIONS = {"x": [1.0, 0.0], "y": [0.0, 1.0], "xy": [0.6, 0.8]}
 
 
 def known(directions):
-    def vectors(ids):
-        return list(ids), np.array([DIRECTIONS[directions[id]] for id in ids], np.float32).reshape(-1, 2)
-
-    return vectors
+    return range(len(directions)), np.array([DIRECTIONS[each] for each in directions], np.float32).reshape(
+        -1, 2
+    )
 
 
 @given(ROWS, st.integers(1, 8))

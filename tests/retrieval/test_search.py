@@ -3,6 +3,7 @@ import threading
 import pytest
 
 from assistant.retrieval.search import Search
+from assistant.retrieval.vector import VectorIndex
 from assistant.testing.embedder import FakeEmbedder
 from assistant.types import Labels
 
@@ -106,6 +107,14 @@ def test_one_document_does_not_crowd_the_others_out(find, put):
     found = [passage.document.uri for passage in find("annual leave rule", limit=3)]
     assert found.count("long") == 2
     assert "other" in found
+
+
+def test_the_vectors_of_the_candidates_are_read_once(find, put, monkeypatch):
+    put("long", "\n".join(f"annual leave rule number {n}" for n in range(8)))
+    read, take = [], VectorIndex.vectors
+    monkeypatch.setattr(VectorIndex, "vectors", lambda self, ids: read.append(ids) or take(self, ids))
+    assert len(find("annual leave rule", limit=3)) == 3
+    assert len(read) == 1
 
 
 def test_several_threads_search_while_documents_change(search, put, all_classes):

@@ -1,6 +1,7 @@
 """Documents, chunks, classes, and the changes that indexes follow."""
 
 import shutil
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -127,8 +128,8 @@ def test_a_removed_document_is_gone_from_everything(documents):
     stored = put(documents)
     number = documents.change_number()
     removed = documents.remove(stored.id)
-    assert (removed.document, removed.chunks) == (stored, 2)
-    assert removed.number == documents.change_number() == number + 2
+    assert (removed.document, removed.note.chunks) == (stored, 2)
+    assert removed.note.change == documents.change_number() == number + 2
     assert documents.get(stored.id) is None
     assert chunks(documents, [1, 2]) == {}
     assert documents.classes() == documents.list() == ()
@@ -178,6 +179,41 @@ def test_a_newer_document_supersedes_while_it_lives(documents):
     documents.remove(latest.id)
     documents.remove(newer.id)
     assert documents.get(old.id).superseded_by is None
+
+
+PLACES = ("hr/new.md", "hr/old.md", "old.md")
+"""One that supersedes `old.md`, and what it may mean by that: beside it, else from the root."""
+
+
+def superseding(documents):
+    """Which of the places the newer document supersedes."""
+    newer = documents.find("files", "hr/new.md")
+    there = [document for document in documents.list() if document.superseded_by is not None]
+    assert all(document.superseded_by == newer.id for document in there)
+    return [document.uri for document in there]
+
+
+@pytest.mark.parametrize("order", list(permutations(PLACES)))
+def test_what_is_superseded_may_arrive_in_any_order_and_go_again(documents, order):
+    for uri in order:
+        more = {"supersedes": "hr/old.md", "supersedes_else": "old.md"} if uri == "hr/new.md" else {}
+        put(documents, uri, **more)
+    assert superseding(documents) == ["hr/old.md"]
+    documents.remove(documents.find("files", "hr/old.md").id)
+    assert superseding(documents) == ["old.md"]
+    put(documents, "hr/new.md", supersedes="hr/old.md", supersedes_else="old.md")
+    assert superseding(documents) == ["old.md"]
+    old = documents.find("files", "old.md")
+    documents.rename(old.id, "archive/old.md", fingerprint="2", labels=EVERYONE, title="T")
+    assert superseding(documents) == ["archive/old.md"]
+
+
+def test_what_moves_to_the_place_that_was_meant_is_superseded(documents):
+    put(documents, "hr/new.md", supersedes="hr/old.md", supersedes_else="old.md")
+    moved = put(documents, "attic/old.md")
+    assert superseding(documents) == []
+    documents.rename(moved.id, "old.md", fingerprint="2", labels=EVERYONE, title="T")
+    assert superseding(documents) == ["old.md"]
 
 
 def test_a_document_cannot_supersede_itself(documents):

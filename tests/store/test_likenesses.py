@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from assistant import minhash
 from assistant.store.database import Database
 from assistant.store.documents import Documents, NewDocument
-from assistant.store.likenesses import NEAR
+from assistant.store.likenesses import _LAST_COMPARED, NEAR
 from assistant.store.schema import bands, likenesses
 from assistant.types import Labels
 
@@ -56,7 +56,7 @@ def near(documents, document, permitted=None):
 
 def newer(documents, document, permitted=None, **more):
     permitted = documents.class_ids() if permitted is None else permitted
-    found = documents.likenesses(permitted).newer([document], **{"editions": True, **more})
+    found = documents.likenesses(permitted).newer([document], **more)
     return found[document.id].uri if document.id in found else None
 
 
@@ -156,7 +156,7 @@ def test_a_later_edition_is_read_instead_where_it_may_be(documents):
     assert newer(documents, old) == "hr/policy-2024.md"
     assert newer(documents, old, frozenset({old.access_class.id})) == "hr/policy-2023.md"
     assert newer(documents, new) is None
-    assert newer(documents, old, editions=False) is None
+    assert newer(Documents(documents._database, editions=False), old) is None
     assert newer(documents, old, question="What held in 2022?") is None
     documents.remove(new.id)
     assert newer(documents, old) == "hr/policy-2023.md"
@@ -176,6 +176,25 @@ def test_what_is_not_surely_a_later_edition_of_the_same_replaces_nothing(documen
     old = put(documents, "hr/policy-2023.md", text(1))
     put(documents, uri, changed(text(1), words) if words else text(2), title=title)
     assert newer(documents, old) is None
+
+
+def test_of_many_names_that_look_like_one_series_only_the_last_are_compared(documents, monkeypatch):
+    old = [put(documents, f"minutes-2023-{month:02}.md", text(month)) for month in range(1, 4)]
+    for day in range(1, 29):
+        put(documents, f"minutes-2024-02-{day:02}.md", text(100 + day))
+    alike, compared = minhash.alike, []
+    monkeypatch.setattr(minhash, "alike", lambda *both: compared.append(both) or alike(*both))
+    assert documents.likenesses(documents.class_ids()).newer(old) == {}
+    assert 0 < len(compared) <= len(old) * _LAST_COMPARED
+
+
+def test_later_ones_that_may_not_be_read_hide_none_that_may(documents):
+    old = put(documents, "minutes-2023.md", text(1))
+    put(documents, "minutes-2024.md", text(1))
+    for day in range(1, 29):
+        put(documents, f"minutes-2025-02-{day:02}.md", text(1), MANAGERS)
+    assert newer(documents, old) == "minutes-2025-02-28.md"
+    assert newer(documents, old, frozenset({old.access_class.id})) == "minutes-2024.md"
 
 
 def test_another_source_holds_no_edition_of_this_one(documents):

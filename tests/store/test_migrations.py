@@ -105,5 +105,5 @@ def test_the_whole_store_works_on_an_empty_one(database):
     view = documents.readable(frozenset({1}))
     assert {chunk.text for chunk, _ in view.chunks(range(1, 9)).values()} == {"one", "two"}
     assert [document.uri for document in view.page(limit=9)] == ["b.md", "c.md"]
-    assert documents.remove(stored.id).chunks == 2
+    assert documents.remove(stored.id).note.chunks == 2
     assert documents.prune(keep=0) == 2
