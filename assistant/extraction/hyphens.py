@@ -19,6 +19,7 @@ _TOKEN = re.compile(r"\w+(?:[-\u2010\u2011]\w+)*")
 _HYPHEN = re.compile(r"[-\u2010\u2011]")
 _END, _START = re.compile(r"\w+$"), re.compile(r"\w+")
 _LONG = 3  # letters; shorter ones begin many words ("in", "de") by chance
+_LONGEST = 64  # letters of a word that are looked at: longer ones are no words
 
 
 class Hyphens:
@@ -40,16 +41,20 @@ class Hyphens:
     def whole(self, word: str) -> str:
         """Return a word in which every `BREAK` is a hyphen or nothing."""
         first, *others = word.split(BREAK)
+        parts, before = [first], first
         for other in others:
-            first = self.joined(first, other)
-        return first
+            parts += [self.between(before, other), other]
+            before = "".join((before, *parts[-2:]))[-_LONGEST:]
+        return "".join(parts)
 
     def joined(self, one: str, other: str) -> str:
         """Return the two parts of a broken word as one; what stands around the word may be with them."""
-        end, start = _END.search(one), _START.match(other)
-        if not end or not start:
-            return f"{one}-{other}"
-        return f"{one}{'-' * self._has_hyphen(end.group(), start.group())}{other}"
+        return f"{one}{self.between(one, other)}{other}"
+
+    def between(self, one: str, other: str) -> str:
+        """Return the hyphen between the two parts of a broken word, or nothing."""
+        end, start = _end(one), _START.match(other)
+        return "-" if not end or not start or self._has_hyphen(end.group(), start.group()) else ""
 
     def _has_hyphen(self, one: str, other: str) -> bool:
         if not (one[-1].isalpha() and other[0].isalpha()) or (other[0].isupper() and not one.isupper()):
@@ -72,10 +77,14 @@ class Hyphens:
         """How many more of the broken words stand elsewhere with a hyphen than without."""
         found = 0
         for before, after in self._broken:
-            end, start = _END.search(before), _START.match(after)
+            end, start = _end(before), _START.match(after)
             seen = self._seen(end.group(), start.group()) if end and start else 0
             found += (seen > 0) - (seen < 0)
         return found
+
+
+def _end(text: str) -> re.Match[str] | None:
+    return _END.search(text[-_LONGEST:])
 
 
 def _forms(word: str) -> Iterator[str]:

@@ -31,7 +31,7 @@ def read_nodes(
     if pages is None:
         _read(with_headings(nodes, guessed=False), nodes, builder, None)
         return
-    running = Running(pages)
+    running = Running(pages, nodes)
     pages = [running.page(page) for page in pages]
     own = with_headings(list(running.nodes(nodes)), guessed=True)
     _read(complete(own, pages), nodes, builder, Mender(pages, _text_width(nodes)))

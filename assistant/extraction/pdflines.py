@@ -52,13 +52,13 @@ class Markers:
             number = int(page["page_number"])
             for marker, rest in _NUMBERED.findall(str(page["content"]).replace("\r", "")):
                 first, dot, others = marker.partition(".")
-                self._found.setdefault((number, _begin(rest)), []).append(f"{marker} ")
+                self._found.setdefault((number, begin(rest)), []).append(f"{marker} ")
                 if others:
-                    self._found.setdefault((number, _begin(others + rest)), []).append(first + dot)
+                    self._found.setdefault((number, begin(others + rest)), []).append(first + dot)
 
     def take(self, page: int | None, text: str) -> str:
         """Return what stands before a text on its page, each once and in order; nothing if nothing does."""
-        found = self._found.get((page or 0, _begin(text)))
+        found = self._found.get((page or 0, begin(text)))
         return found.pop(0) if found else ""
 
 
@@ -110,25 +110,24 @@ def rejoined(text: str, width: int, hyphens: Hyphens | None = None) -> str:
         hyphens: how the document writes its words, if more of it is known than this text.
     """
     hyphens = hyphens or Hyphens([text])
-    joined = ""
-    previous = ""
+    parts: list[str] = []
     for line in re.split(r"\r?\n", text):
-        if not joined:
-            joined = line
-        elif len(previous) >= width * 0.7 and not _ITEM_START.match(line):
-            joined = _continued(joined, line, hyphens)
+        if not parts:
+            parts = [line] if line else []
+        elif len(parts[-1]) >= width * 0.7 and not _ITEM_START.match(line):
+            parts += _continued(parts.pop(), line, hyphens)
         else:
-            joined += f"\n{line}"
-        previous = line
-    return joined
+            parts += ["\n", line]
+    return "".join(parts)
 
 
-def _continued(text: str, line: str, hyphens: Hyphens) -> str:
-    """Return a text and the line after it, which may begin with the rest of a word."""
-    if not _LINE_END.search(text) or not line[:1].isalpha():
-        return f"{text} {line}"
-    return text[:-1] + line if text.endswith("\u00ad") else hyphens.joined(text[:-1], line)
+def _continued(line: str, following: str, hyphens: Hyphens) -> tuple[str, str, str]:
+    """Return a line, what stands between, and the next one, which may begin with the rest of a word."""
+    if not _LINE_END.search(line[-2:]) or not following[:1].isalpha():
+        return line, " ", following
+    return line[:-1], "" if line.endswith("\u00ad") else hyphens.between(line[:-1], following), following
 
 
-def _begin(text: str) -> str:
+def begin(text: str) -> str:
+    """Return the first characters of a text, without spaces, by which it is found in its page."""
     return "".join(text[: 3 * _BEGIN].translate(_QUOTES).split())[:_BEGIN]

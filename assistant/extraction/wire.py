@@ -13,6 +13,7 @@ from assistant.extraction.extracted import Block, Extracted, Kind, PageSpan
 _KINDS: frozenset[str] = frozenset(get_args(Kind))
 _PLAIN = ("text", "title", "media_type")
 _MAYBE = ("dated", "supersedes", "language")
+_DEEPEST = 6  # a plug-in or a subverted worker may say any level, and chunks hold every heading above them
 
 
 def encoded(extracted: Extracted) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def decoded(said: dict[str, Any]) -> Extracted:
         text = said["text"]
         length = len(text)
         blocks = tuple(
-            Block(kind=kind, start=start, end=end, level=level, page=page)
+            Block(kind=kind, start=start, end=end, level=_level(level), page=page)
             for kind, start, end, level, page in said["blocks"]
         )
         pages = tuple(PageSpan(page=page, start=start, end=end) for page, start, end in said["pages"])
@@ -54,3 +55,9 @@ def decoded(said: dict[str, Any]) -> Extracted:
         return Extracted(blocks=blocks, pages=pages, notices=tuple(map(str, said["notices"])), **plain)
     except (KeyError, TypeError) as error:
         raise ValueError(f"no document: {error}") from error
+
+
+def _level(said: object) -> int:
+    if not isinstance(said, int):
+        raise TypeError(f"a level {said!r}")
+    return min(max(said, 0), _DEEPEST)

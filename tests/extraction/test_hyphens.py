@@ -1,5 +1,7 @@
 """Words broken at the end of a line, put together as the document writes them elsewhere."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from assistant.extraction.extracted import Builder
 from assistant.extraction.hyphens import BREAK, Hyphens
 from assistant.extraction.nodes import read_nodes
+from assistant.extraction.pdflines import rejoined
 
 WHOLE = "Video on-demand and the information of a high-risk system; the architecture is in view, at risk"
 
@@ -65,3 +68,17 @@ def test_what_the_structure_already_joined_is_taken_apart_again():
     builder = Builder()
     read_nodes(nodes, builder, pages=pages)
     assert builder.build(title="-", media_type="application/pdf").text == "Ask for on-demand information."
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: rejoined("\n".join(["a full line of words that ends in an infor-"] * 2_000), 40),
+        lambda: Hyphens(["x"]).joined("x" * 20_000 + ".", "x"),
+        lambda: Hyphens(["x"]).whole(BREAK.join(["infor"] * 10_000)),
+    ],
+)
+def test_time_grows_with_the_text_not_with_its_square(work):
+    start = time.process_time()
+    work()
+    assert time.process_time() - start < 1

@@ -31,6 +31,8 @@ def test_a_document_comes_back_whole():
         {"blocks": [["paragraph", 2, 3, 0, None], ["paragraph", 1, 4, 0, None]]},
         {"blocks": [["poem", 0, 3, 0, None]]},
         {"blocks": [[0]]},
+        {"blocks": [["heading", 0, 3, 0.5, None]]},
+        {"blocks": [["heading", 0, 3, None, None]]},
         {"blocks": None},
         {"pages": [[1, 0, 99]]},
         {"text": None},
@@ -41,6 +43,12 @@ def test_a_document_comes_back_whole():
 def test_what_is_no_document_is_refused(change):
     with pytest.raises(ValueError, match=r"."):
         decoded({**encoded(built()), **change})
+
+
+def test_headings_are_never_deeper_than_six_levels():
+    levels = [(-9, 0), (0, 0), (3, 3), (6, 6), (5_000, 6)]
+    for said, level in levels:
+        assert decoded({**encoded(built()), "blocks": [["heading", 0, 3, said, 1]]}).blocks[0].level == level
 
 
 def test_lines_before_a_deadline_and_never_too_long():
