@@ -68,7 +68,7 @@ class Chat:
 
         The texts joined are the answer's, also of one that a rule ended before generation.
         """
-        turn = self._turn(asked, id=f"ans-{uuid.uuid4().hex[:20]}")
+        turn = await asyncio.to_thread(self._turn, asked, f"ans-{uuid.uuid4().hex[:20]}")
         turn = turn.decided(*self.rules.decide("input", turn.facts))
         if not turn.block:
             turn = await asyncio.to_thread(self._retrieved, turn)

@@ -118,10 +118,13 @@ class HttpEngine(EngineSection):
         return self
 
 
+_FEW = 3  # passages that a small model's sentences are chosen from
+
+
 class Prompt(Section):
     """The token budget of a grounded prompt."""
 
-    passages: int = Field(16, ge=1, le=50)
+    passages: int = Field(16, ge=1, le=50, description="3 where `sentences` is set and this is not")
     sentences: int | None = Field(
         None, ge=1, description="show only so many sentences of them: for small models; None shows all"
     )
@@ -132,6 +135,13 @@ class Prompt(Section):
     passage_tokens: int = Field(1500, ge=64)
     history_tokens: int = Field(300, ge=0)
     answer_tokens: int = Field(120, ge=16)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sentences_are_of_few(cls, given: object) -> object:
+        if isinstance(given, dict) and given.get("sentences"):
+            return {"passages": _FEW, **given}
+        return given
 
     @model_validator(mode="after")
     def _lead_needs_sentences(self) -> Prompt:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -134,7 +135,23 @@ class Passage:
     @property
     def heading(self) -> str:
         """Title path shown to the model and in citations."""
-        own = [h for h in self.chunk.headings if h != self.document.title]
+        return self._path(self.chunk)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The text under its title path; of a joined passage, each two parts that follow each other.
+
+        What is this near belongs together; words from either end of a long passage need not.
+        """
+        if len(self.parts) < 2:
+            return (f"{self.heading}\n{self.chunk.text}",)
+        return tuple(
+            f"{self._path(one)}\n{self.chunk.text[one.start - self.chunk.start : two.end - self.chunk.start]}"
+            for one, two in pairwise(self.parts)
+        )
+
+    def _path(self, chunk: Chunk) -> str:
+        own = [h for h in chunk.headings if h != self.document.title]
         return " › ".join([self.document.title, *own])
 
 

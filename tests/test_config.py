@@ -156,6 +156,13 @@ def test_an_error_does_not_repeat_a_secret(written, monkeypatch):
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "passages"), [("{}", 16), ("{sentences: 2}", 3), ("{sentences: 2, passages: 5}", 5)]
+)
+def test_sentences_are_chosen_from_few_passages(written, given, passages):
+    assert load(written(f"prompt: {given}\n")).prompt.passages == passages
+
+
 def test_a_lead_needs_sentences(written):
     with pytest.raises(ConfigError, match="prompt.*sentences"):
         load(written("prompt: {lead: true}\n"))

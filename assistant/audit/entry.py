@@ -41,7 +41,10 @@ class RouteRecord(_Model):
 
 
 class PassageRecord(_Model):
-    """One passage handed to the model: which characters of which content of which document."""
+    """One passage handed to the model: which characters of which content of which document.
+
+    `start` and `end` hold all that may have been shown; `chunk_id` is where they begin, of several joined.
+    """
 
     number: int
     document_id: str

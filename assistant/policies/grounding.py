@@ -41,16 +41,26 @@ def said(text: str) -> Said:
 def support(sentence: str, *passages: Passage) -> float:
     """Share of the sentence's content words that the passages (or their title paths) hold together.
 
-    Zero if a figure of the sentence stands in none of them, or stands there with another unit of time.
+    Zero if a figure of the sentence stands in none of them, or stands there with another unit of time. Of a
+    joined passage only two parts that follow each other count: words from afar say nothing together.
     """
     claimed = said(sentence)
-    held = [said(without_markers(f"{passage.heading}\n{passage.chunk.text}")) for passage in passages]
+    return _support(claimed, [_held(claimed, passage) for passage in passages])
+
+
+def _support(claimed: Said, held: Sequence[Said]) -> float:
     if not claimed.words or not claimed.figures <= frozenset[str]().union(*(each.numbers for each in held)):
         return 0.0
     if any(_misread(measure, held) for measure in claimed.measures):
         return 0.0
     words = frozenset[str]().union(*(each.words for each in held))
     return len(claimed.words & words) / len(claimed.words)
+
+
+def _held(claimed: Said, passage: Passage) -> Said:
+    """What a passage says where it is nearest to the claim."""
+    views = [said(without_markers(view)) for view in passage.views]
+    return max(views, key=lambda view: (_support(claimed, [view]), len(claimed.words & view.words)))
 
 
 def _misread(measure: tuple[str, str], held: Sequence[Said]) -> bool:
@@ -82,8 +92,8 @@ def supporting(sentence: str, passages: Sequence[Passage], claimed: Sequence[int
 
 def _shares(sentence: str, passage: Passage) -> bool:
     """Whether a passage holds at least a quarter of the sentence's words."""
-    claimed, held = said(sentence), said(without_markers(f"{passage.heading}\n{passage.chunk.text}"))
-    return len(claimed.words & held.words) * 4 >= len(claimed.words) > 0
+    claimed = said(sentence)
+    return len(claimed.words & _held(claimed, passage).words) * 4 >= len(claimed.words) > 0
 
 
 def quote(sentence: str, passage: Passage, number: int) -> Citation:

@@ -17,6 +17,7 @@ FIRST = 3
 tokens of passages, 816 questions, sixteen passages, a copy of the search in numpy: .547 without, .554 with
 three, .550 to .558 with one to eight, .547 with two chunks on either side of the first two; .533 where chunks
 that touch stay passages of their own, each with its title."""
+_STEPS = (1, -1)
 _AROUND = 6  # tokens of a passage's number and line ends
 Count = Callable[[str], int]
 Place = tuple[str, int]
@@ -28,7 +29,7 @@ def beside(passages: Sequence[Passage]) -> list[int]:
     A document's chunks are stored in order and at once, so they are its neighbours' numbers; where another
     writer came between, that chunk is another document's and is not joined.
     """
-    return [passage.chunk.id + step for passage in passages[:FIRST] for step in (1, -1)]
+    return [passage.chunk.id + step for passage in passages[:FIRST] for step in _STEPS]
 
 
 def joined(
@@ -51,20 +52,36 @@ def joined(
         count: tokens of a text, from the engine.
     """
     ranks = {_place(passage.chunk): rank for rank, passage in enumerate(passages)}
-    wanted = [(passage.chunk, passage.document) for passage in passages[:FIRST]]
-    wanted += [near[id] for id in beside(passages) if id in near]
-    wanted += [(passage.chunk, passage.document) for passage in passages[FIRST:]]
     taken: dict[Place, Chunk] = {}
-    for chunk, document in wanted:
+
+    def take(chunk: Chunk, document: Document) -> None:
+        nonlocal budget
         size = count(chunk.text) + _above(chunk, document, taken, count)
         if _place(chunk) not in taken and (size <= budget or not taken):
             taken[_place(chunk)] = chunk
             budget -= size
+
+    for passage in passages[:FIRST]:
+        take(passage.chunk, passage.document)
+    for passage in passages[:FIRST]:
+        if _place(passage.chunk) in taken:
+            for chunk, document in _neighbours(passage.chunk, near):
+                take(chunk, document)
+    for passage in passages[FIRST:]:
+        take(passage.chunk, passage.document)
     found: dict[int, Passage] = {}
     for run in _runs(taken.values()):
         if ranked := [ranks[_place(chunk)] for chunk in run if _place(chunk) in ranks]:
             found[min(ranked)] = _passage(run, passages[min(ranked)], text)
     return tuple(found[rank] for rank in sorted(found))
+
+
+def _neighbours(chunk: Chunk, near: Mapping[int, tuple[Chunk, Document]]) -> Iterator[tuple[Chunk, Document]]:
+    """Yield the chunks after and before one, in its own document."""
+    for step in _STEPS:
+        found = near.get(chunk.id + step)
+        if found and _place(found[0]) == (chunk.document_id, chunk.ordinal + step):
+            yield found
 
 
 def _place(chunk: Chunk) -> Place:
@@ -96,6 +113,6 @@ def _passage(run: Sequence[Chunk], hit: Passage, text: Callable[[str, int, int],
     """Join a run into its best hit; a document that was replaced meanwhile leaves the hit alone."""
     first, last = run[0], run[-1]
     whole = text(first.document_id, first.start, last.end) if len(run) > 1 else None
-    if whole is None or not (whole.startswith(first.text) and whole.endswith(last.text)):
+    if whole is None or any(not whole.startswith(part.text, part.start - first.start) for part in run):
         return hit
     return replace(hit, chunk=replace(first, text=whole, end=last.end), parts=tuple(run))

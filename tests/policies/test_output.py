@@ -1,11 +1,13 @@
 """What leaves: the same however it arrives, cited by passages that hold it, without links elsewhere."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from assistant.policies.grounding import supporting
 from assistant.policies.output import Gate
 from assistant.words import figures
 
@@ -187,6 +189,21 @@ def test_what_leaves_is_well_formed(gate_of, text):
 )
 def test_how_an_answer_reads(gate_of, said, released):
     assert run(gate_of(), said)[0] == released
+
+
+def test_words_from_either_end_of_a_joined_passage_support_nothing_together(new_passage):
+    texts = "The probation period lasts 6 months.", "It can be extended.", "Annual leave is 25 days."
+    text = "\n".join(texts)
+    whole = new_passage(text)
+    parts, start = [], whole.chunk.start
+    for number, each in enumerate(texts):
+        place = {"ordinal": number, "start": start, "end": start + len(each)}
+        parts.append(replace(whole.chunk, id=number, text=each, **place))
+        start += len(each) + 1
+    joined = replace(whole, parts=tuple(parts))
+    assert supporting("The probation period lasts 25 days.", [whole], [1], 0.6) == [1]
+    assert supporting("The probation period lasts 25 days.", [joined], [1], 0.6) == []
+    assert supporting("The probation period of 6 months can be extended.", [joined], [1], 0.6) == [1]
 
 
 @pytest.mark.parametrize(

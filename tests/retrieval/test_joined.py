@@ -72,6 +72,23 @@ def test_what_finds_no_room_stays_out_and_the_best_is_always_there(shown, put):
     assert passage.chunk.text == "annual leave is 25 days"
 
 
+def test_neighbours_by_number_of_another_document_cost_nothing(shown, put):
+    for word in ("one", "two", "three", "four", "five"):
+        put(word, f"annual leave {word} a b c d e f")
+    assert len(shown("annual leave", limit=5, budget=5 * (9 + 1 + 6))) == 5
+
+
+@pytest.mark.parametrize(("middle", "parts"), [("30 days", 3), ("99 days", 0)])
+def test_a_passage_whose_middle_was_written_anew_stays_alone(middle, parts):
+    written, chunks = f"leave\n{middle}\nasked for", []
+    for id, (start, text) in enumerate([(0, "leave"), (6, "30 days"), (14, "asked for")]):
+        place = {"ordinal": id, "start": start, "end": start + len(text)}
+        chunks.append(Chunk(id=id, document_id="d", text=text, **place))
+    hits = [Passage(chunk=chunk, document=DOCUMENT, score=1.0) for chunk in chunks]
+    found = joined(hits, {}, text=lambda *_: written, budget=WORDS, count=count)
+    assert len(found[0].parts) == parts
+
+
 def test_a_document_that_goes_away_leaves_the_passage_alone(search, put, documents, all_classes):
     stored = put("leave", "who asks\nannual leave is 25 days")
     permitted = all_classes()
