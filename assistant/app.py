@@ -289,7 +289,7 @@ class App:
         from assistant.ingest import run
 
         self.reembed(proceed=proceed)
-        self.documents.look_at_all()
+        self.documents.look_at_all(proceed)
         readers = min(_READERS, os.cpu_count() or 1)
         try:
             with Extractor(workers=readers, readers=self.settings.extraction.readers) as extractor:

@@ -15,6 +15,7 @@ from assistant.extraction.readers import by_extension
 from assistant.ingesting import lock
 from assistant.ingesting.flow import Embed, flow
 from assistant.ingesting.foresight import foresee
+from assistant.ingesting.listing import going_on
 from assistant.ingesting.plan import Making, plan
 from assistant.ingesting.reading import Extracts, Reader
 from assistant.ingesting.storing import Writer
@@ -50,7 +51,8 @@ def run(
         count: tokens of a text, of the embedder's.
         longest: how many of them the embedder takes.
         embedder: digest of the embedder; documents of another are embedded anew.
-        proceed: called after every file and while one is waited for; what it raises ends the ingest.
+        proceed: called with every file that is listed, after every file that is done and while one is
+            waited for; what it raises ends the ingest.
         abandon: called once nothing more is to be read; what it cuts short is read the next time.
         remove_missing: delete stored documents that the source no longer holds.
         under: the part of the source that the connector listed; only there is anything removed.
@@ -64,7 +66,9 @@ def run(
     with lock.held(connector.name, settings.workspace / "var" / "locks"):
         making = _making(embedder, settings)
         stored = documents.stored(connector.name)
-        work = plan(connector.discover(), stored, making, under=under, remove=remove_missing)
+        work = plan(
+            going_on(connector.discover(), proceed), stored, making, under=under, remove=remove_missing
+        )
         tally = Tally(total=work.total, left_bytes=sum(step.item.size_bytes for step in work.steps))
         writer = Writer(documents=documents, making=making, tally=tally)
         reader = Reader(

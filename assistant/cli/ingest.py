@@ -65,11 +65,10 @@ def run(args: Namespace) -> int:
         access=args.access,
         department=args.department,
     )
-    if not args.allow_mass_removal:
-        chosen = [guarded(app, part) for part in chosen]
-    if args.dry_run:
-        return _foretell(app, chosen, as_json=args.json)
     with ending() as end:
+        chosen = [careful(app, part, end.proceed, guard=not args.allow_mass_removal) for part in chosen]
+        if args.dry_run:
+            return _foretell(app, chosen, end, as_json=args.json)
         return _ingested(app, chosen, end, as_json=args.json)
 
 
@@ -92,14 +91,16 @@ def _ingested(app: App, chosen: Sequence[Chosen], end: Ending, *, as_json: bool)
     return _code(results)
 
 
-def guarded(app: App, part: Chosen) -> Chosen:
-    """Return a source whose listing is refused when most of it is gone."""
+def careful(app: App, part: Chosen, proceed: Callable[[], None], *, guard: bool) -> Chosen:
+    """Return a source whose listing ends when `proceed` raises; guarded, one that lost most is refused."""
     from assistant.connectors.guard import Guarded
+    from assistant.ingesting.listing import Listing
 
     def stored() -> Collection[str]:
         return app.documents.stored(part.connector.name)
 
-    return replace(part, connector=Guarded(part.connector, stored, under=part.under))
+    listing = Listing(part.connector, proceed)
+    return replace(part, connector=Guarded(listing, stored, under=part.under) if guard else listing)
 
 
 def ingest(
@@ -108,7 +109,7 @@ def ingest(
     """Ingest one source with progress, and write `ingest.finished`.
 
     Args:
-        proceed: called after every document, and often in between; what it raises ends the ingest there.
+        proceed: called with every document, and often in between; what it raises ends the ingest there.
     """
     from assistant.audit.entry import Draft
 
@@ -163,13 +164,15 @@ def refusals(summary: Summary) -> list[str]:
     ]
 
 
-def _foretell(app: App, chosen: Sequence[Chosen], *, as_json: bool) -> int:
+def _foretell(app: App, chosen: Sequence[Chosen], end: Ending, *, as_json: bool) -> int:
     """Say what an ingest of each source would do."""
+    from assistant.ingesting.listing import going_on
+
     results = []
     for part in chosen:
         files = [
             {"uri": uri, "outcome": outcome}
-            for uri, outcome in app.preview(part.connector, under=part.under)
+            for uri, outcome in going_on(app.preview(part.connector, under=part.under), end.proceed)
             if outcome != "unchanged"
         ]
         counts = Counter(file["outcome"] for file in files)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from assistant.cli.command import command, opened, settings
 from assistant.cli.ending import Ending, ending
-from assistant.cli.ingest import DONE, cautions, guarded, ingest, refusals, told
+from assistant.cli.ingest import DONE, careful, cautions, ingest, refusals, told
 from assistant.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
     app = opened(args)
     failed = False
     with ending() as end:
-        while not end.is_set():
+        while not end.told:
             started = time.monotonic()
             results = _round(app, args, end)
             _show(results, json=args.json)
@@ -88,18 +88,27 @@ def run(args: Namespace) -> int:
 
 
 def _current(app: App, args: Namespace) -> App:
-    """Follow assistant.yaml: with another embedder in it, this process must not embed by the old one."""
+    """Follow assistant.yaml: with another embedder in it, this process must not embed by the old one.
+
+    Where what it says now cannot be opened, as before a `models pull`, the round goes by what it said before.
+    """
     from assistant.errors import AssistantError
 
     try:
         if settings(args) == app.settings:
             return app
         again = opened(args)
+        _open(again)
     except AssistantError as error:
         print(f"the round goes by what assistant.yaml said before: {error}", file=sys.stderr)
         return app
     app.database.close()
     return again
+
+
+def _open(app: App) -> None:
+    """Make once what several threads need; first the embedder, which may not be here."""
+    _ = app.embedder, app.documents, app.log
 
 
 def _round(app: App, args: Namespace, end: Ending) -> list[_Result]:
@@ -108,7 +117,7 @@ def _round(app: App, args: Namespace, end: Ending) -> list[_Result]:
     Raises:
         Unknown: a name that no connector has.
     """
-    _ = app.documents, app.log, app.embedder  # made here once, not by several threads at a time
+    _open(app)
     with ThreadPoolExecutor(args.jobs, thread_name_prefix="sync") as threads:
         return list(threads.map(lambda source: _one(app, source, args, end), _sources(app, args.names)))
 
@@ -140,6 +149,7 @@ def _sources(app: App, names: Sequence[str]) -> list[tuple[str, Chosen | ConfigE
 def _one(app: App, source: tuple[str, Chosen | ConfigError], args: Namespace, end: Ending) -> _Result:
     """Ingest one source; whatever goes wrong with it is its result, and the others go on."""
     from assistant.errors import AssistantError
+    from assistant.ingesting.listing import going_on
 
     name, part = source
     if isinstance(part, AssistantError):
@@ -147,11 +157,10 @@ def _one(app: App, source: tuple[str, Chosen | ConfigError], args: Namespace, en
 
     try:
         end.proceed()
-        if not args.allow_mass_removal:
-            part = guarded(app, part)
+        part = careful(app, part, end.proceed, guard=not args.allow_mass_removal)
         if args.dry_run:
-            outcomes = Counter(str(outcome) for _, outcome in app.preview(part.connector))
-            return _Result(source=name, foreseen=outcomes)
+            files = going_on(app.preview(part.connector), end.proceed)
+            return _Result(source=name, foreseen=Counter(str(outcome) for _, outcome in files))
         summary, receipt = ingest(app, part, show=not args.json, proceed=end.proceed)
     except AssistantError as error:
         return _Result(source=name, error=str(error))

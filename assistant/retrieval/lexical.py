@@ -62,6 +62,7 @@ class LexicalIndex:
 
     def __init__(self, folder: Path, *, embedder: str) -> None:
         self._folder, self._embedder, self.number = folder, embedder, 0
+        self._left_alone = 0  # the change number at which what is on disk was another embedder's
         self._schema = _schema()
         self._checksums: dict[str, int] = {}
         self._catching_up = threading.Lock()
@@ -79,7 +80,7 @@ class LexicalIndex:
         Args:
             latest: `documents.change_number()`, where it was just read.
         """
-        if (documents.change_number() if latest is None else latest) == self.number:
+        if (documents.change_number() if latest is None else latest) in (self.number, self._left_alone):
             return
         with self._catching_up, locked(self._lock_file, _LOCK_WAIT_S) as mine:
             if mine and self._follow(documents):
@@ -177,7 +178,7 @@ class LexicalIndex:
         if self.number == current:
             return True
         if not self._adopt(documents):
-            self.number = current
+            self._left_alone = current
             return False
         if self.number > current:
             self._create()
@@ -247,6 +248,8 @@ class LexicalIndex:
             file = self._folder / name
             if file.is_file() and checksum(file) != known:
                 raise IndexDamaged(f"{file} is damaged.")
+        if not tantivy.Index.exists(str(self._folder)):  # it would be made anew, empty and unnoticed
+            raise IndexDamaged(f"{self._folder} lacks its list of files.")
         try:
             index = tantivy.Index(self._schema, path=str(self._folder), reuse=True)
         except ValueError as error:

@@ -8,7 +8,7 @@ a person does so through `readable`, with the classes that person may read. `get
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sqlalchemy import delete, func, select, update
@@ -191,13 +191,14 @@ class Documents:
         """Return what documents that these access classes permit have in common; see `readable`."""
         return Likenesses(self._database, permitted, editions=self._editions)
 
-    def look_at_all(self) -> int:
-        """Note what documents of an older schema are like; return how many there were."""
+    def look_at_all(self, proceed: Callable[[], None] = lambda: None) -> int:
+        """Note what documents of an older schema are like, while `proceed` raises nothing; say how many."""
         with self._database.read() as connection:
             if not likenesses.unknown(connection, 1):
                 return 0  # every ingest asks: nobody has to wait for that
         count = 0
         while True:
+            proceed()
             with self._database.write() as connection:
                 changes.take(connection, 0)
                 some = likenesses.unknown(connection, _LOOKED_AT_TOGETHER)

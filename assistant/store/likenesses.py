@@ -39,6 +39,16 @@ _MOST_COMPARED = 1_000
 _LAST_COMPARED = 8
 """Of thousands of names that look like one series, so many of the last that may be read are compared."""
 _IDS_PER_QUERY = 5_000
+_LATER = (
+    "SELECT series, document_id, number FROM ("
+    "SELECT other.series, other.document_id, other.number, row_number() OVER"
+    " (PARTITION BY other.series ORDER BY other.number DESC, other.document_id DESC) AS place"
+    " FROM (SELECT series, min(number) AS number FROM likenesses"
+    " WHERE document_id IN ({ids}) GROUP BY series)"
+    " AS own JOIN likenesses AS other ON other.series = own.series AND other.number > own.number"
+    " JOIN documents ON documents.id = other.document_id WHERE documents.class_id IN ({classes})"
+    f") AS ranked WHERE place <= {_LAST_COMPARED} ORDER BY series, place"
+)
 _HAVE_LATER = (
     "SELECT document_id, series, number FROM likenesses AS own WHERE EXISTS"
     " (SELECT 1 FROM likenesses AS other WHERE other.series = own.series AND other.number > own.number)"
@@ -135,14 +145,11 @@ class Likenesses:
         ids = ",".join(f"'{document.id}'" for document in of if document.id.isalnum())
         rows = self._database.rows(f"{_HAVE_LATER} ({ids})") if ids else ()
         own = {id: (series, number) for id, series, number in rows if not asked_for(number, question)}
-        lowest: dict[str, str] = {}
-        for series, number in own.values():
-            lowest[series] = min(number, lowest.get(series, number))
-        last = {series: self._last(series, number) for series, number in lowest.items()}
+        last = self._last(own)
         sketches = self.sketches([*own, *(id for ids in last.values() for id, _ in ids)]) if own else {}
         found: dict[str, str] = {}
         for id, (series, number) in own.items():
-            for newer, theirs in last[series]:
+            for newer, theirs in last.get(series, ()):
                 both = id in sketches and newer in sketches and later(theirs, number)
                 if both and minhash.alike(sketches[id], sketches[newer]) >= EDITION:
                     found[id] = newer
@@ -150,17 +157,14 @@ class Likenesses:
         known = self._documents(found.values())
         return {id: known[newer] for id, newer in found.items() if newer in known}
 
-    def _last(self, series: str, above: str) -> list[tuple[str, str]]:
-        """Return ids and numbers of the last of a series that may be read, the very last first."""
-        query = (
-            select(likenesses.c.document_id, likenesses.c.number)
-            .join(documents)
-            .where(likenesses.c.series == series, likenesses.c.number > above, self._may_be_read)
-            .order_by(likenesses.c.number.desc(), likenesses.c.document_id.desc())
-            .limit(_LAST_COMPARED)
-        )
-        with self._database.read() as connection:
-            return [(row.document_id, row.number) for row in connection.execute(query)]
+    def _last(self, of: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+        """Return ids and numbers of the last in the series of documents that may be read, the last first."""
+        ids, classes = ",".join(f"'{id}'" for id in of), ",".join(map(str, sorted(self._permitted)))
+        rows = self._database.rows(_LATER.format(ids=ids, classes=classes)) if ids and classes else ()
+        found: dict[str, list[tuple[str, str]]] = {}
+        for series, id, number in rows:
+            found.setdefault(series, []).append((id, number))
+        return found
 
     def _documents(self, ids: Iterable[str]) -> dict[str, Document]:
         ids = list(ids)

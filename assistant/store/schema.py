@@ -64,7 +64,7 @@ documents = Table(
     Column("supersedes", Text),
     Column("supersedes_else", Text),
     Column("language", Text),
-    Column("embedder", Text, nullable=False),
+    Column("embedder", Text, nullable=False, index=True),
     Column("recipe", Text, nullable=False),
     Column("ingested_at", Text, nullable=False),
     Column("text", Text, nullable=False),

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from assistant.connectors.files import Files
 from assistant.ingesting import flow
 from assistant.store.documents import Documents
 from assistant.testing.embedder import FakeEmbedder
@@ -116,6 +117,23 @@ def test_a_dry_run_changes_nothing(shell, notes):
     assert shell.json("documents", "list") == before
     shell("ingest", str(notes), "--access", "everyone")
     assert "1 added, 1 renamed, 1 removed" in shell.out
+
+
+@pytest.mark.parametrize(
+    "more", [(), ("--allow-mass-removal",), ("--dry-run",), ("--dry-run", "--allow-mass-removal")]
+)
+def test_sigterm_while_it_lists_ends_it_there(shell, notes, monkeypatch, more):
+    listed, discover = [], Files.discover
+
+    def told(self):
+        for item in discover(self):
+            listed.append(item)
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield item
+
+    monkeypatch.setattr(Files, "discover", told)
+    assert "stopped before it was done" in shell.fails("ingest", str(notes), "--access", "everyone", *more)
+    assert len(listed) == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1), (signal.SIGINT, 130)])

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import assistant.app
 import assistant.cli.sync
 from assistant.connectors.base import Item, Source
 from assistant.types import Labels
@@ -201,6 +202,32 @@ def test_every_round_follows_the_configuration(shell, sources, monkeypatch):
     monkeypatch.setattr(assistant.cli.sync, "_round", noted)
     shell("sync", "--every", "0.1s")
     assert (shell.code, used) == (0, ["Example Company", "Renamed"])
+
+
+def test_an_embedder_that_is_not_here_yet_ends_nothing(shell, sources, monkeypatch):
+    """assistant.yaml names another one before `models pull`: the rounds go on by the one before."""
+    rounds, build = [], assistant.app.build
+    once = assistant.cli.sync._round
+
+    def without(settings):
+        app = build(settings)
+        if settings.company == "Renamed":
+            del app.embedder  # the real one, which was not pulled
+        return app
+
+    def noted(app, *more):
+        rounds.append(once(app, *more))
+        (shell.folder / "assistant.yaml").write_text("company: Renamed\n")
+        if len(rounds) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return rounds[-1]
+
+    monkeypatch.setattr(assistant.app, "build", without)
+    monkeypatch.setattr(assistant.cli.sync, "_round", noted)
+    shell("sync", "--every", "0.1s")
+    assert (shell.code, len(rounds)) == (0, 3), shell.err
+    assert shell.err.count("the round goes by what assistant.yaml said before") == 3
+    assert all(result.summary for results in rounds for result in results)
 
 
 @pytest.mark.parametrize("words", [("--every", "15"), ("--every", "0s"), ("--jobs", "0")])

@@ -383,3 +383,16 @@ def test_pruned_removals_are_told_to_an_index_that_had_not_followed(documents):
     assert {text for _, text in replayed(documents).values()} == {"one", "two"}
     documents.changes(documents.change_number(), EMBEDDER)
     assert documents.get(living.id)
+
+
+def test_what_embedded_them_is_found_in_an_index(documents):
+    """It is asked again and again after a swap that failed: it must not read every document."""
+    assert documents.embedded_by("old") == "old"
+    put(documents, "a.md", embedder="new")
+    assert documents.embedded_by("old") == documents.embedded_by("new") == "new"
+    put(documents, "b.md", embedder="old")
+    assert documents.embedded_by("old") == "old"
+    with documents._database.read() as connection:
+        query = "EXPLAIN QUERY PLAN SELECT embedder FROM documents WHERE embedder = 'x' LIMIT 1"
+        [step] = connection.exec_driver_sql(query)
+    assert step.detail.startswith("SEARCH documents USING")

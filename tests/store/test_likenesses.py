@@ -49,6 +49,10 @@ def put(documents, uri, text, labels=STAFF, **more):
     return documents.put(new, [], NO_VECTORS, "e")
 
 
+def stop():
+    raise KeyboardInterrupt
+
+
 def near(documents, document, permitted=None):
     permitted = documents.class_ids() if permitted is None else permitted
     return {alike.document.uri for alike in documents.likenesses(permitted).near(document.id)}
@@ -101,7 +105,10 @@ def test_documents_of_an_older_schema_are_looked_at_once(documents):
         connection.execute(bands.delete())
         connection.execute(likenesses.delete())
     assert (near(documents, one), newer(documents, one)) == (set(), None)
+    with pytest.raises(KeyboardInterrupt):
+        documents.look_at_all(stop)
     assert [documents.look_at_all(), documents.look_at_all()] == [3, 0]
+    assert documents.look_at_all(stop) == 0
     assert (near(documents, one), newer(documents, one)) == ({"policy-2024.md"}, "policy-2024.md")
 
 
@@ -195,6 +202,24 @@ def test_later_ones_that_may_not_be_read_hide_none_that_may(documents):
         put(documents, f"minutes-2025-02-{day:02}.md", text(1), MANAGERS)
     assert newer(documents, old) == "minutes-2025-02-28.md"
     assert newer(documents, old, frozenset({old.access_class.id})) == "minutes-2024.md"
+
+
+def test_many_series_cost_no_more_statements_than_one(documents, monkeypatch):
+    old = [put(documents, f"plan{number}-2023.md", text(number)) for number in range(6)]
+    for number in range(6):
+        put(documents, f"plan{number}-2024.md", text(number))
+    permitted, sent = documents.class_ids(), []
+    for name in ("read", "rows"):
+        method = getattr(Database, name)
+        monkeypatch.setattr(Database, name, lambda *of, method=method: sent.append(of) or method(*of))
+    one = documents.likenesses(permitted).newer(old[:1])
+    single = len(sent)
+    found = documents.likenesses(permitted).newer(old)
+    assert {id: document.uri for id, document in found.items()} == {
+        each.id: f"plan{number}-2024.md" for number, each in enumerate(old)
+    }
+    assert one == {old[0].id: found[old[0].id]}
+    assert len(sent) == 2 * single
 
 
 def test_another_source_holds_no_edition_of_this_one(documents):
