@@ -58,7 +58,7 @@ def _support(claimed: Said, held: Sequence[Said]) -> float:
 
 
 def _held(claimed: Said, passage: Passage) -> Said:
-    """What a passage says where it is nearest to the claim."""
+    """Return what a passage says where it is nearest to the claim."""
     views = [said(without_markers(view)) for view in passage.views]
     return max(views, key=lambda view: (_support(claimed, [view]), len(claimed.words & view.words)))
 
