@@ -39,11 +39,15 @@ def test_what_is_ignored_stays_ignored():
 
 
 def test_the_interrupt_tells_and_is_raised():
-    with pytest.raises(KeyboardInterrupt), ending() as end:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(5)
-    with pytest.raises(Stopped):
-        end.proceed()
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        with pytest.raises(KeyboardInterrupt), ending() as end:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        with pytest.raises(Stopped):
+            end.proceed()
+    finally:
+        signal.signal(signal.SIGINT, inherited)
 
 
 def test_waiting_ends_in_time_or_when_told():
