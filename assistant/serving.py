@@ -1,27 +1,22 @@
 """What answers questions with one embedder, and its successor once the database went over to another one.
 
-It owns when to look and the swap: a successor is made in the background, whole, from the model to the
-indexes and the router, while what serves goes on with what it holds. How the parts are made is handed in. It
-refuses to serve less than before: where no successor can be made, the parts at hand stay and the reason is
-logged.
+It owns what belongs together, from the model to the indexes and the router, and who follows the indexes on
+disk meanwhile. How the parts are made is handed in; when to look and the swap are `succession`'s.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 from functools import cached_property
+from typing import ClassVar
 
 from assistant.errors import AssistantError
 from assistant.retrieval.search import Search, TextEmbedder
 from assistant.routing.live import Live
 from assistant.store.documents import Documents
+from assistant.succession import LOOK_EVERY_S, Succession
 
-log = logging.getLogger(__name__)
-
-LOOK_EVERY_S = 1.0
 _AGAIN_S = 60.0
 """How long after a failure it is tried again: the model may have been pulled since."""
 
@@ -53,8 +48,12 @@ class Parts:
         self.routing()
 
 
-class Serving:
+class Serving(Succession[Parts, str]):
     """Call it for the parts of the moment. A look at the database takes a moment, once a second."""
+
+    _log: ClassVar = logging.getLogger("assistant.serving")
+    _followed: ClassVar = "the documents were embedded anew: questions are embedded as they are now"
+    _kept: ClassVar = "the documents were embedded anew, but what serves goes on as it was"
 
     def __init__(
         self,
@@ -70,35 +69,8 @@ class Serving:
             configured: digest of the embedder to begin with where nothing is stored yet, or where the one
                 it was embedded with is not here: after a change of configuration, until that is ingested.
         """
+        super().__init__(look_every_s)
         self._documents, self._make, self._configured = documents, make, configured
-        self.look_every_s = look_every_s
-        self._lock = threading.Lock()
-        self._parts: Parts | None = None
-        self._next = 0.0
-        self._making: threading.Thread | None = None
-
-    def __call__(self) -> Parts:
-        """Return the parts at hand; the first call makes them, later ones begin to make a successor.
-
-        Raises:
-            AssistantError: there are none yet, and they cannot be made.
-        """
-        with self._lock:
-            if self._parts is None:
-                self._parts = self._first()
-            elif time.monotonic() >= self._next and not self.changing:
-                self._look(self._parts)
-            return self._parts
-
-    @property
-    def changing(self) -> bool:
-        """Whether a successor is being made."""
-        return self._making is not None and self._making.is_alive()
-
-    def settle(self) -> None:
-        """Wait until what is being made serves."""
-        if self._making is not None:
-            self._making.join()
 
     def _first(self) -> Parts:
         stored = self._documents.embedded_by(self._configured)
@@ -106,29 +78,21 @@ class Serving:
             try:
                 return self._make(stored)
             except AssistantError as error:
-                log.warning("what is stored cannot be searched by meaning yet: %s", error)
+                self._log.warning("what is stored cannot be searched by meaning yet: %s", error)
         return self._make(self._configured)
 
-    def _look(self, parts: Parts) -> None:
-        self._next = time.monotonic() + self.look_every_s
-        stored = self._documents.embedded_by(parts.embedder.digest)
-        if stored != parts.embedder.digest:
-            self._making = threading.Thread(
-                target=self._succeed, args=(parts, stored), name="embedder swap", daemon=True
-            )
-            self._making.start()
+    def _changed(self, made: Parts) -> str | None:
+        """Return the digest of another embedder, by which everything stored is embedded now."""
+        stored = self._documents.embedded_by(made.embedder.digest)
+        return stored if stored != made.embedder.digest else None
 
-    def _succeed(self, parts: Parts, stored: str) -> None:
-        parts.search.following = False  # the indexes on disk are its successor's from here on
+    def _successor(self, made: Parts, state: str) -> Parts:
+        made.search.following = False  # the indexes on disk are its successor's from here on
         try:
-            successor = self._make(stored)
+            successor = self._make(state)
             successor.warm()
-            self._parts = successor
-            log.info("the documents were embedded anew: questions are embedded as they are now")
-            return
-        except AssistantError as error:
-            log.warning("the documents were embedded anew, but what serves goes on as it was: %s", error)
-        except Exception:  # noqa: BLE001 - the edge of a thread
-            log.exception("the documents were embedded anew, but what serves goes on as it was")
-        parts.search.following = True
-        self._next = time.monotonic() + _AGAIN_S
+        except BaseException:
+            made.search.following = True
+            self._wait(_AGAIN_S)
+            raise
+        return successor

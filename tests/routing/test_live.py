@@ -75,7 +75,7 @@ def test_questions_are_routed_while_it_learns(departments, live):
     first = live()
     departments.gate.clear()
     departments.write("support", "probe error")
-    assert live() is first and live.learning
+    assert live() is first and live.changing
     assert live() is first
     departments.gate.set()
     assert _after(live) is not first
@@ -109,7 +109,7 @@ def test_it_looks_no_more_often_than_told(departments):
     live()
     departments.write("support", "probe error")
     live()
-    assert not live.learning and departments.learned == 1
+    assert not live.changing and departments.learned == 1
 
 
 def test_the_first_router_must_be_learned(departments):
