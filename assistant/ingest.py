@@ -15,7 +15,6 @@ from assistant.extraction.readers import by_extension
 from assistant.ingesting import lock
 from assistant.ingesting.flow import Embed, flow
 from assistant.ingesting.foresight import foresee
-from assistant.ingesting.listing import going_on
 from assistant.ingesting.plan import Making, plan
 from assistant.ingesting.reading import Extracts, Reader
 from assistant.ingesting.storing import Writer
@@ -66,9 +65,7 @@ def run(
     with lock.held(connector.name, settings.workspace / "var" / "locks"):
         making = _making(embedder, settings)
         stored = documents.stored(connector.name)
-        work = plan(
-            going_on(connector.discover(), proceed), stored, making, under=under, remove=remove_missing
-        )
+        work = plan(connector.discover(), stored, making, under=under, remove=remove_missing)
         tally = Tally(total=work.total, left_bytes=sum(step.item.size_bytes for step in work.steps))
         writer = Writer(documents=documents, making=making, tally=tally)
         reader = Reader(

@@ -132,8 +132,7 @@ def _other(python: str, side: str, folder: Path, ours: Ended) -> Ended:
     size = settings.retrieval.chunk_tokens
     command = [python, str(script), side, str(folder), str(model)]
     command += ["--chunk-tokens", str(size), "--total-tokens", str(int(_number(ours, "tokens")))]
-    quiet = {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
-    return child.run(command, env={**os.environ, **quiet})
+    return child.run_baseline(command)
 
 
 def _rate(ended: Ended) -> float:

@@ -16,7 +16,6 @@ import ast
 import asyncio
 import csv
 import json
-import os
 import sys
 import tempfile
 import unicodedata
@@ -39,6 +38,7 @@ from assistant.types import Question, User
 from benchmarks.cached import CachedEmbedder
 from benchmarks.figures import ROOT, Figure, Options
 from benchmarks.ingesting import child
+from benchmarks.ingesting.ours import elsewhere
 
 BUDGET, AIM = 1500, 0.85
 DEPARTMENT = "hr"  # a question needs one; none of them decides what is found
@@ -123,20 +123,11 @@ def flat(text: str) -> str:
 
 def workspace(folder: Path, data: Path, reports: Sequence[str], cache: Path | None) -> App:
     """Build an application as it is shipped, but for rules and departments, and ingest the reports."""
-    shipped = load(ROOT / "assistant.yaml")
     (folder / "policies" / "rules").mkdir(parents=True)
     (folder / "adapters" / DEPARTMENT).mkdir(parents=True)
     for name in ("policies/access.cedar", f"adapters/{DEPARTMENT}/adapter.yaml"):
         (folder / name).write_bytes((ROOT / name).read_bytes())
-    models = shipped.models.model_copy(update={"folder": shipped.path(shipped.models.folder)})
-    settings = shipped.model_copy(
-        update={
-            "workspace": folder,
-            "models": models,
-            "database": "sqlite:///assistant.db",
-            "prompt": Prompt(),
-        }
-    )
+    settings = elsewhere(folder).model_copy(update={"prompt": Prompt()})
     app = build(settings)
     tokenizer = Tokenizer.from_file(str(located(settings.models.base, settings) / "tokenizer.json"))
     app.__dict__["embedder"] = CachedEmbedder(app.embedder, cache)
@@ -176,12 +167,11 @@ def _langchain(python: Path, folder: Path, reports: Sequence[str], asked: Sequen
         "budget": BUDGET,
         "questions": [each.question for each in asked],
     }
-    quiet = {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryDirectory() as name:
         asks, answers = Path(name) / "wanted.json", Path(name) / "passages.json"
         asks.write_text(json.dumps(wanted), encoding="utf-8")
         command = [str(python), "-m", "benchmarks.sides.with_langchain", str(asks), str(answers)]
-        child.run(command, env={**os.environ, **quiet, "PYTHONPATH": str(ROOT)})
+        child.run_baseline(command, PYTHONPATH=str(ROOT))
         found: list[list[str]] = json.loads(answers.read_text(encoding="utf-8"))
     return ["\n\n".join(passages) for passages in found]
 

@@ -39,6 +39,12 @@ def baselines() -> Path | None:
     return file if file.is_file() else None
 
 
+def run_baseline(command: Sequence[str], **more: str) -> Ended:
+    """Run a command of that environment: without a model hub, and only its result on its output."""
+    quiet = {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
+    return run(command, env={**os.environ, **quiet, **more})
+
+
 def run(command: Sequence[str], *, env: Mapping[str, str]) -> Ended:
     """Run a command to its end.
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from assistant.app import App, build
-from assistant.config import load
+from assistant.config import Settings, load
 from assistant.connectors.config import FilesSource
 from assistant.connectors.files import Files
 from assistant.models.pull import located
@@ -70,13 +70,17 @@ def _used_s() -> float:
     return sum(os.times()[:4])
 
 
-def _app(workspace: Path, *, fake: bool) -> App:
+def elsewhere(workspace: Path) -> Settings:
+    """Return the configuration as it is shipped for another workspace, with the models that are here."""
     settings = load(ROOT / "assistant.yaml")
     models = settings.models.model_copy(update={"folder": settings.path(settings.models.folder)})
-    changed = settings.model_copy(
+    return settings.model_copy(
         update={"workspace": workspace, "models": models, "database": "sqlite:///assistant.db"}
     )
-    app = build(changed)
+
+
+def _app(workspace: Path, *, fake: bool) -> App:
+    app = build(elsewhere(workspace))
     if fake:
         app.__dict__["embedder"] = FakeEmbedder()
     return app
