@@ -180,7 +180,8 @@ class Check:
 
     def _run(self) -> None:
         try:
-            self.damaged = any(checksum(self._folder / name) != sum_ for name, sum_ in self._sums.items())
+            if any(checksum(self._folder / name) != sum_ for name, sum_ in self._sums.items()):
+                self.damaged = True
         except FileNotFoundError:
             pass  # a newer generation took its place; what is open stays readable
         except OSError:
