@@ -12,7 +12,7 @@ from collections.abc import Iterator
 _WORD = re.compile(r"[^\W_]+(?:[-'’.,:/][^\W_]+)*")
 _CITATION = re.compile(r"\s*\[\d+\]")
 _MARKER = re.compile(r"^\s*(?:\d{1,3}[.)]|\([a-z]\)|[-*•])\s+", re.M)
-_END = re.compile(r"[.!?][\"”’)*`]*(?:\s*\[\d+\][.]?)*(?=\s+[^\s\[])|\n+")
+_END = re.compile(r"[.!?][\"”’)*`]*(?:[^\S\n]*\[\d+\][.]?)*(?=\s+[^\s\[])|\n+")
 _NOT_AN_END = re.compile(
     r"(?:(?:^|\n)\s*(?:\d{1,3}|[a-z])|(?:^|\s|\()(?:[a-z]|e\.g|i\.e|approx|ca|cf|dr|eq|excl|ext|fig|incl|max|min"
     r"|mr|mrs|ms|nos?|art|pp?|prof|resp|sec|st|tel|vol|vs))\.$",

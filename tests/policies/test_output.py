@@ -86,6 +86,15 @@ ANSWERS = st.lists(PIECES, max_size=16).map("".join)
 QUICK = settings(max_examples=120, deadline=None)
 
 
+@pytest.mark.parametrize("line", ["1. ", "Parental leave lasts 16 weeks. "])
+def test_a_citation_on_the_next_line_is_no_part_of_the_sentence_however_it_arrives(gate_of, line):
+    text = f"{line}\n[1]\nParental leave lasts 16 weeks"
+    whole, expected = run(gate_of(), text)
+    released, outcome = run(gate_of(), *text)
+    assert released == whole
+    assert (outcome.citations, outcome.decisions) == (expected.citations, expected.decisions)
+
+
 @QUICK
 @given(ANSWERS, st.data())
 def test_the_text_is_the_same_however_it_arrives(gate_of, text, data):
