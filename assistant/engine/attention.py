@@ -36,7 +36,8 @@ class Reads:
 
     def __init__(self, view: View, cache: KeyValues, groups: int) -> None:
         self.view = view
-        self.in_order = len(view.runs) == 1 and not view.segments and view.runs[0].rows is None
+        self.whole = len(view.runs) == 1 and not view.segments
+        self.places = _places(view.runs[0]) if self.whole else None
         self.runs = [_run(run, cache) for run in view.runs]
         self.segments = [_segment(segment, cache, groups) for segment in view.segments]
 
@@ -56,35 +57,38 @@ class Pass:
         dtype = cache.shape.dtype
         if keys.dtype != dtype:
             keys, values = keys.to(dtype), values.to(dtype)
-        cache.keys[layer].index_copy_(0, writes, keys)
-        cache.values[layer].index_copy_(0, writes, values)
+        cache.keys[layer].index_copy_(1, writes, keys.transpose(0, 1))
+        cache.values[layer].index_copy_(1, writes, values.transpose(0, 1))
 
 
 def attend(query: Tensor, layer: int, reads: Reads, scale: float) -> Tensor:
     """Return [rows, heads * head_dim] for `query` [rows, heads, head_dim]; its keys are there."""
     view = reads.view
-    if reads.in_order:
-        return _decode(query, layer, view.runs[0], reads.runs[0], scale)
+    if reads.whole:
+        lanes = _decode(query, layer, view.runs[0], reads.runs[0], scale)
+        return lanes if reads.places is None else lanes.index_select(0, reads.places)
     result = query.new_empty(query.shape[0], query.shape[1] * query.shape[2])
     for run, read in zip(view.runs, reads.runs, strict=True):
-        result[run.targets] = _decode(query, layer, run, read, scale)
+        lanes = _decode(query, layer, run, read, scale)
+        result[run.targets] = lanes if run.places is None else lanes.index_select(0, run.places)
     for segment, read in zip(view.segments, reads.segments, strict=True):
         result[segment.first : segment.last] = _prefill(query, layer, segment, read, scale)
     return result
 
 
 def _decode(query: Tensor, layer: int, run: Run, read: _Read, scale: float) -> Tensor:
-    """Rows of a run, in the order of its targets. Places that are no row's own hold old numbers, hidden."""
+    """Results [lanes, heads * head_dim] of a run. Those of idle lanes stand for no row."""
     keys, values = read.of(layer, query.dtype)
     lanes, heads = keys.shape[:2]
     rows = query.narrow(0, 0, lanes) if run.rows is None else query.index_select(0, run.rows)
-    if lanes == 1:  # too few key heads to keep the cores busy: query heads are shared out instead
+    if lanes == 1 and query.dtype == torch.float32:
+        # too few key heads to keep the cores busy: query heads are shared out instead; in bfloat16, where a
+        # lone head's products are several times slower than a group's, that loses more than it wins
         rows = rows.view(1, -1, 1, query.shape[2])
         return scaled_dot_product_attention(rows, keys, values, scale=scale, enable_gqa=True).view(1, -1)
     rows = rows.view(lanes, heads, -1, query.shape[2])
     result = scaled_dot_product_attention(rows, keys, values, attn_mask=run.mask, scale=scale)
-    result = result.reshape(lanes, -1)
-    return result if run.places is None else result.index_select(0, run.places)
+    return result.reshape(lanes, -1)
 
 
 def _prefill(query: Tensor, layer: int, segment: Segment, read: _Read, scale: float) -> Tensor:
@@ -98,14 +102,22 @@ def _prefill(query: Tensor, layer: int, segment: Segment, read: _Read, scale: fl
     return result.permute(2, 0, 1, 3).reshape(len(rows), -1)
 
 
+def _places(run: Run) -> Tensor | None:
+    """Return each row's lane in a run of all rows; None where they are in order."""
+    if run.rows is None:
+        return None
+    lanes = torch.arange(len(run.rows), device=run.rows.device) if run.places is None else run.places
+    return torch.empty_like(run.targets).index_copy_(0, run.targets, lanes)
+
+
 def _run(run: Run, cache: KeyValues) -> _Read:
-    lanes = cache.arena[:, :, run.first * run.size : run.last * run.size]
-    lanes = lanes.view(*lanes.shape[:2], run.last - run.first, run.size, *lanes.shape[3:])
-    lanes = lanes[:, :, :, : run.length].transpose(3, 4)
+    lanes = cache.arena[:, :, :, run.first * run.size : run.last * run.size]
+    lanes = lanes.view(*lanes.shape[:3], run.last - run.first, run.size, -1).transpose(2, 3)
+    lanes = lanes[:, :, :, :, : run.length]
     return _Read(lanes[0].unbind(), lanes[1].unbind())
 
 
 def _segment(segment: Segment, cache: KeyValues, groups: int) -> _Read:
-    tokens = cache.arena[:, :, segment.offset : segment.offset + segment.length]
-    shared = tokens.transpose(2, 3)[:, :, :, None].expand(-1, -1, -1, groups, -1, -1)
+    tokens = cache.arena[:, :, :, segment.offset : segment.offset + segment.length]
+    shared = tokens[:, :, :, None].expand(-1, -1, -1, groups, -1, -1)
     return _Read(shared[0].unbind(), shared[1].unbind())

@@ -1,7 +1,7 @@
 """The keys and values of all requests, in memory taken once.
 
-It owns the arena [2, layers, places, heads, head_dim] and which lane of it a request has. It refuses to
-grow: what does not fit waits.
+It owns the arena [2, layers, heads, places, head_dim], so that one head reads memory in one go, and which
+lane of it a request has. It refuses to grow: what does not fit waits.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class KeyValues:
 
     def __init__(self, shape: Shape, places: int, longest: int) -> None:
         self.shape, self.lanes = shape, Lanes(places, longest)
-        size = (2, shape.layers, self.lanes.total, shape.heads, shape.head_dim)
+        size = (2, shape.layers, shape.heads, self.lanes.total, shape.head_dim)
         self.arena = _zeros(size, shape.dtype, shape.device)
         self.keys: tuple[Tensor, ...] = tuple(self.arena[0])
         self.values: tuple[Tensor, ...] = tuple(self.arena[1])
 
     def read(self, lane: Lane, start: int, stop: int) -> Tensor:
-        """Keys and values [2, layers, stop - start, heads, head_dim] of a lane's tokens, not copied."""
-        return self.arena[:, :, lane.offset + start : lane.offset + stop]
+        """Keys and values [2, layers, heads, stop - start, head_dim] of a lane's tokens, not copied."""
+        return self.arena[:, :, :, lane.offset + start : lane.offset + stop]
 
 
 def _zeros(size: tuple[int, ...], dtype: torch.dtype, device: str) -> Tensor:

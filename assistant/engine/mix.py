@@ -38,8 +38,8 @@ class Sliced:
 class Grouped:
     """Rows `start` to `stop` run with slots `first` to `last`, `height` rows each.
 
-    `gather` [slots x height] takes rows to their place, `scatter` [rows] takes them back; both None
-    where the rows lie so already.
+    `gather` [slots x height] takes rows, counted from `start`, to their place, `scatter` [rows] takes them
+    back; both None where the rows lie so already.
     """
 
     start: int
@@ -104,15 +104,13 @@ def _grouped(start: int, groups: Sequence[tuple[int, int]], device: torch.device
     stop = start + sum(count for _, count in groups)
     if (stop - start) == (last - first) * height:
         return Grouped(start, stop, first, last, height)
-    gather = [start] * ((last - first) * height)
-    scatter = []
-    row = start
+    gather = [0] * ((last - first) * height)
+    scatter: list[int] = []
     for slot, count in groups:
         for number in range(count):
             place = (slot - first) * height + number
-            gather[place] = row
+            gather[place] = len(scatter)
             scatter.append(place)
-            row += 1
     return Grouped(
         start, stop, first, last, height,
         torch.tensor(gather, device=device), torch.tensor(scatter, device=device),

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
+from assistant.engine.alone import Alone
 from assistant.engine.mix import Grouped, Mix, Sliced
 from assistant.engine.product import Product
+
+FEW_ROWS = 32
+"""Up to so many rows one product with all parts' B costs less than starting one for each part."""
 
 
 @dataclass(slots=True)
@@ -27,6 +32,9 @@ class Active:
 class MixedLinear(nn.Module):
     """A product of one or several parts (as query, key, value) and their adapters.
 
+    A slot's B stands in blocks, each part's in its own rows and columns with zeros beside it, so that
+    what the parts add is one product.
+
     Args:
         product: of the base.
         active: where the mix of the running step stands.
@@ -36,9 +44,12 @@ class MixedLinear(nn.Module):
     def __init__(self, product: Product, active: Active, slots: int) -> None:
         super().__init__()
         self._product, self._active, self._slots = product, active, slots
-        self._a: Tensor | None = None  # [slots, parts, rank, in]
-        self._b: list[Tensor] = []  # each [slots, rank, out_i], scaled
+        ends = [0, *accumulate(product.outs)]
+        self._columns = [slice(start, stop) for start, stop in zip(ends, ends[1:], strict=False)]
+        self._a, self._b = self._stacks(0)
         self._targeted: set[int] = set()
+        self._looked_at: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._alone: dict[int, Alone] = {}
 
     def sizes(self, place: int) -> tuple[int, int]:
         """Return inputs and outputs of a part."""
@@ -55,21 +66,20 @@ class MixedLinear(nn.Module):
         if not any(parts):
             return
         self._make_room(rank)
-        assert self._a is not None, "room was made"
         for number, part in enumerate(parts):
             if part is not None:
                 a, b = part
                 self._a[slot, number, : len(a)] = a
-                self._b[number][slot, : len(a)] = b.T
+                self._b[slot, number, : len(a), self._columns[number]] = b.T
         self._targeted.add(slot)
 
     def clear(self, slot: int) -> None:
         """Forget a slot's matrices."""
         if slot in self._targeted:
-            assert self._a is not None, "a targeted slot has matrices"
             self._targeted.remove(slot)
-            for stack in (self._a, *self._b):
-                stack[slot].zero_()
+            self._alone.pop(slot, None)
+            self._a[slot].zero_()
+            self._b[slot].zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., out] for `x` [..., in]; the rows are those of the active mix."""
@@ -79,54 +89,75 @@ class MixedLinear(nn.Module):
     def run(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """Return [rows, out] for `x` [rows, in], and `added` [rows, out] with it."""
         y = self._product(x, added)
-        if self._targeted:
-            self._add(x, y)
+        for part in self._active.mix if self._targeted else ():
+            whole = part.stop - part.start == len(x)
+            mine, into = (x, y) if whole else (x[part.start : part.stop], y[part.start : part.stop])
+            if isinstance(part, Grouped):
+                self._add_grouped(part, mine, into)
+            elif part.slot not in self._targeted:
+                continue
+            elif whole and len(x) <= FEW_ROWS:
+                y = self._alone_in(part.slot)(x, y)
+            else:
+                self._add_sliced(part, mine, into)
         return y
 
-    def _add(self, x: Tensor, y: Tensor) -> None:
-        for part in self._active.mix:
-            if isinstance(part, Sliced):
-                if part.slot in self._targeted:
-                    self._add_sliced(part, x, y)
-            else:
-                self._add_grouped(part, x, y)
+    def _alone_in(self, slot: int) -> Alone:
+        if slot not in self._alone:
+            a, b = self._look(slot, slot + 1)
+            self._alone[slot] = Alone(a[0], b[0], packed=self._product.packed)
+        return self._alone[slot]
 
     def _add_sliced(self, part: Sliced, x: Tensor, y: Tensor) -> None:
-        """Rows of one adapter, at its own rank."""
-        assert self._a is not None, "checked by the caller"
-        rank = min(part.rank, self._a.shape[2])
-        hidden = x[part.start : part.stop] @ self._a[part.slot, :, :rank].reshape(-1, x.shape[1]).T
-        place = 0
-        for number, b in enumerate(self._b):
-            columns = y[part.start : part.stop, place : place + b.shape[2]]
-            columns.addmm_(hidden[:, number * rank : (number + 1) * rank], b[part.slot, :rank])
-            place += b.shape[2]
+        """Rows of one adapter: few in one product, many part by part and at the adapter's own rank."""
+        if len(x) <= FEW_ROWS:
+            whole_a, whole_b = self._look(part.slot, part.slot + 1)
+            y.addmm_(x @ whole_a[0], whole_b[0])
+            return
+        a, b = self._a[part.slot], self._b[part.slot]
+        rank = min(part.rank, a.shape[1])
+        hidden = (x @ a[:, :rank].flatten(0, 1).T).split_with_sizes([rank] * len(b), 1)
+        for mine, own, columns in zip(hidden, b, self._columns, strict=True):
+            y[:, columns].addmm_(mine, own[:rank, columns])
 
     def _add_grouped(self, part: Grouped, x: Tensor, y: Tensor) -> None:
         """Rows of several adapters, as many rows for each (some repeated, and then not used)."""
-        assert self._a is not None, "checked by the caller"
-        rank, count = self._a.shape[2], part.last - part.first
-        rows = x[part.start : part.stop] if part.gather is None else x.index_select(0, part.gather)
-        a = self._a[part.first : part.last].view(count, -1, x.shape[1])
-        hidden = torch.bmm(rows.view(count, part.height, -1), a.transpose(1, 2))
-        place = 0
-        for number, b in enumerate(self._b):
-            columns = y[part.start : part.stop, place : place + b.shape[2]]
-            mine = hidden[:, :, number * rank : (number + 1) * rank]
-            added = torch.bmm(mine, b[part.first : part.last]).view(-1, b.shape[2])
-            columns += added if part.scatter is None else added.index_select(0, part.scatter)
-            place += b.shape[2]
+        a, b = self._look(part.first, part.last)
+        rows = x if part.gather is None else x.index_select(0, part.gather)
+        hidden = torch.bmm(rows.view(len(a), part.height, -1), a)
+        if part.scatter is None:
+            y.view(len(a), part.height, -1).baddbmm_(hidden, b)
+        else:
+            y += torch.bmm(hidden, b).flatten(0, 1).index_select(0, part.scatter)
+
+    def _look(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Return A [slots, in, parts * rank] and B [slots, parts * rank, out] of some slots.
+
+        Kept: to look anew costs as much as a small product.
+        """
+        found = self._looked_at.get((first, last))
+        if found is None:
+            a, b = (stack[first:last].flatten(1, 2) for stack in (self._a, self._b))
+            found = self._looked_at[first, last] = a.transpose(1, 2), b
+        return found
 
     def _make_room(self, rank: int) -> None:
         """Have stacks of at least this rank; what is in them stays."""
-        old = self._a
-        if old is not None and old.shape[2] >= rank:
-            return
-        product = self._product
-        self._a = product.zeros(self._slots, len(product.outs), rank, product.inputs)
-        grown = [product.zeros(self._slots, rank, out) for out in product.outs]
-        if old is not None:
-            self._a[:, :, : old.shape[2]] = old
-            for new, b in zip(grown, self._b, strict=True):
-                new[:, : b.shape[1]] = b
-        self._b = grown
+        old, had = (self._a, self._b), self._a.shape[2]
+        if had < rank:
+            self._looked_at.clear()
+            self._alone.clear()
+            self._a, self._b = self._stacks(rank)
+            for new, before in zip((self._a, self._b), old, strict=True):
+                new[:, :, :had] = before
+
+    def _stacks(self, rank: int) -> tuple[Tensor, Tensor]:
+        """Return A [slots, parts, rank, in] and scaled B [slots, parts, rank, out], all zeros.
+
+        A product of few rows in bfloat16 is faster with what it adds up over lying together in memory.
+        """
+        product, parts = self._product, len(self._product.outs)
+        a, out = product.zeros(self._slots, parts, rank, product.inputs), sum(product.outs)
+        if product.dtype == torch.float32:
+            return a, product.zeros(self._slots, parts, rank, out)
+        return a, product.zeros(self._slots, out, parts, rank).permute(0, 2, 3, 1)

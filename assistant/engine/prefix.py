@@ -40,7 +40,7 @@ class PrefixCache:
     def __init__(self, cache: KeyValues, size_bytes: int) -> None:
         shape = cache.shape
         count = size_bytes // (BLOCK * shape.token_bytes)
-        size = (count, 2, shape.layers, BLOCK, shape.heads, shape.head_dim)
+        size = (count, 2, shape.layers, shape.heads, BLOCK, shape.head_dim)
         self._cache = cache
         self._blocks = torch.empty(size, dtype=shape.dtype, device=shape.device)
         self._kept: OrderedDict[bytes, int] = OrderedDict()

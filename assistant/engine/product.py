@@ -40,7 +40,7 @@ class Product:
         self.outs = tuple(part.shape[0] for part in weights)
         self.inputs = weight.shape[1]
         self.dtype, self.device = weight.dtype, weight.device
-        self._packed = packed
+        self.packed = packed
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, None) if packed else weight
         if packed:
             self._run = torch.ops.mkldnn._linear_pointwise.default
@@ -52,7 +52,7 @@ class Product:
 
     def __call__(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """Return [n, out] for `x` [n, in], n at least 1, and `added` [n, out] with it."""
-        if not self._packed:
+        if not self.packed:
             result = torch.nn.functional.linear(x, self._weight, self._bias)
             return result if added is None else result.add_(added)
         packed: Tensor = (

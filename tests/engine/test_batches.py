@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -195,6 +196,8 @@ def test_closing_with_grace_finishes_what_runs_and_takes_nothing_new(base):
     async def serve():
         engine = opened(base)
         given = GenerateRequest(tokens=prompt(1, 10), sampling=Sampling(max_tokens=60))
+        run = engine._model.run
+        engine._model.run = lambda spans: (time.sleep(0.005), run(spans))[1]  # as on a slow machine
         running = asyncio.create_task(collect(engine, given))
         await asyncio.sleep(0.05)
         closing = asyncio.create_task(engine.close(grace_s=20))

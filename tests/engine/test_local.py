@@ -222,7 +222,7 @@ def test_missing_and_damaged_models_are_refused(tmp_path):
 
 
 def test_the_fingerprint_names_model_and_arithmetic(base, base_digest):
-    engine = LocalEngine.open(base, dtype="bfloat16", device="cpu")
+    engine = LocalEngine.open(base, dtype="bfloat16", device="cpu", prepack="off")
     assert engine.fingerprint.base_digest == base_digest
     assert engine.fingerprint.dtype == "bfloat16"
     assert any(name.startswith("torch==") for name in engine.fingerprint.versions)

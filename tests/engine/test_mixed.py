@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assistant.engine.mix import Grouped, Sliced, Use, arrange
-from assistant.engine.mixed import Active, MixedLinear
+from assistant.engine.mixed import FEW_ROWS, Active, MixedLinear
 from assistant.engine.product import Product, can_pack
 
 SLOTS, INPUTS, OUTS = 8, 24, (16, 8, 8)
@@ -37,22 +37,46 @@ def expected(x, uses, weights, matrices):
     return torch.stack(rows)
 
 
+def close(got, want):
+    """Each number as near as its dtype rounds sums of this size; another adapter's is 10 away."""
+    coarse = got.dtype == torch.bfloat16
+    torch.testing.assert_close(
+        got.float(), want, atol=0.4 if coarse else 1e-5, rtol=0.03 if coarse else 1.3e-6
+    )
+
+
 uses = st.lists(st.one_of(st.none(), st.integers(0, SLOTS - 1)), min_size=1, max_size=40).map(
     lambda slots: [None if slot is None else Use(slot, RANKS[slot]) for slot in slots]
 )
 
 
 @settings(max_examples=150, deadline=None)
-@given(uses)
-def test_every_row_gets_its_own_adapter(given_uses):
-    mixed, active, weights, matrices = linear()
+@given(uses, st.sampled_from([torch.float32, torch.bfloat16]))
+def test_every_row_gets_its_own_adapter(given_uses, dtype):
+    mixed, active, weights, matrices = linear(dtype=dtype)
     arrangement = arrange(given_uses)
     assert sorted(arrangement.order) == list(range(len(given_uses)))
-    x = torch.randn(len(given_uses), INPUTS)
+    x = torch.randn(len(given_uses), INPUTS, dtype=dtype)[list(arrangement.order)]
     active.mix = arrangement.mix
-    got = mixed(x[list(arrangement.order)])
     ordered = [given_uses[row] for row in arrangement.order]
-    torch.testing.assert_close(got, expected(x[list(arrangement.order)], ordered, weights, matrices))
+    close(mixed(x), expected(x.float(), ordered, [weight.float() for weight in weights], matrices))
+
+
+@pytest.mark.parametrize("rows", [1, 5, FEW_ROWS, FEW_ROWS + 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_adapter_alone_gives_the_same_in_every_form(rows, dtype, packed):
+    if packed and not can_pack(dtype):
+        pytest.skip("this build packs no such weights")
+    mixed, active, weights, matrices = linear(packed, dtype)
+    x = torch.randn(rows, INPUTS, dtype=dtype)
+    for slot in (2, 5):
+        active.mix = (Sliced(0, rows, slot, RANKS[slot]),)
+        want = expected(x.float(), [Use(slot, RANKS[slot])] * rows, [w.float() for w in weights], matrices)
+        close(mixed(x), want)
+    mixed.put(2, 9, matrices[5])  # another adapter, in wider stacks
+    active.mix = (Sliced(0, rows, 2, 9),)
+    close(mixed(x), want)
 
 
 @pytest.mark.skipif(not can_pack(torch.float32), reason="this build packs no weights")

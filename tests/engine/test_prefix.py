@@ -20,9 +20,9 @@ def run(values, prefix, tokens, origin):
     lane = values.lanes.take(len(tokens))
     found = prefix.fetch(tokens, origin, lane)
     sums = torch.tensor(tokens).cumsum(0).float()
-    values.read(lane, found, len(tokens)).copy_(sums[found:, None, None].expand(-1, 1, 4))
+    values.read(lane, found, len(tokens)).copy_(sums[found:, None].expand(-1, 4))
     torch.testing.assert_close(
-        values.read(lane, 0, len(tokens)), sums[:, None, None].expand(2, 2, -1, 1, 4), msg="another's tokens"
+        values.read(lane, 0, len(tokens)), sums[:, None].expand(2, 2, 1, -1, 4), msg="another's tokens"
     )
     prefix.keep(tokens, origin, lane)
     values.lanes.give_back(lane)
