@@ -14,12 +14,9 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from assistant.engine.alone import Alone
-from assistant.engine.mix import Grouped, Mix, Sliced
+from assistant.engine.lone import Lone
+from assistant.engine.mix import FEW_ROWS, Alone, Grouped, Mix, Sliced
 from assistant.engine.product import Product
-
-FEW_ROWS = 32
-"""Up to so many rows one product with all parts' B costs less than starting one for each part."""
 
 
 @dataclass(slots=True)
@@ -49,7 +46,7 @@ class MixedLinear(nn.Module):
         self._a, self._b = self._stacks(0)
         self._targeted: set[int] = set()
         self._looked_at: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
-        self._alone: dict[int, Alone] = {}
+        self._lones: dict[int, Lone] = {}
 
     def sizes(self, place: int) -> tuple[int, int]:
         """Return inputs and outputs of a part."""
@@ -77,7 +74,7 @@ class MixedLinear(nn.Module):
         """Forget a slot's matrices."""
         if slot in self._targeted:
             self._targeted.remove(slot)
-            self._alone.pop(slot, None)
+            self._lones.pop(slot, None)
             self._a[slot].zero_()
             self._b[slot].zero_()
 
@@ -90,23 +87,22 @@ class MixedLinear(nn.Module):
         """Return [rows, out] for `x` [rows, in], and `added` [rows, out] with it."""
         y = self._product(x, added)
         for part in self._active.mix if self._targeted else ():
-            whole = part.stop - part.start == len(x)
-            mine, into = (x, y) if whole else (x[part.start : part.stop], y[part.start : part.stop])
             if isinstance(part, Grouped):
-                self._add_grouped(part, mine, into)
+                self._add_grouped(part, x[part.start : part.stop], y[part.start : part.stop])
             elif part.slot not in self._targeted:
                 continue
-            elif whole and len(x) <= FEW_ROWS:
-                y = self._alone_in(part.slot)(x, y)
+            elif isinstance(part, Alone):
+                y = self._lone(part.slot).add(x, y, part.rows)
             else:
-                self._add_sliced(part, mine, into)
+                self._add_sliced(part, x[part.start : part.stop], y[part.start : part.stop])
         return y
 
-    def _alone_in(self, slot: int) -> Alone:
-        if slot not in self._alone:
+    def _lone(self, slot: int) -> Lone:
+        found = self._lones.get(slot)
+        if found is None:
             a, b = self._look(slot, slot + 1)
-            self._alone[slot] = Alone(a[0], b[0], packed=self._product.packed)
-        return self._alone[slot]
+            found = self._lones[slot] = Lone(a[0], b[0], packed=self._product.packed)
+        return found
 
     def _add_sliced(self, part: Sliced, x: Tensor, y: Tensor) -> None:
         """Rows of one adapter: few in one product, many part by part and at the adapter's own rank."""
@@ -146,7 +142,7 @@ class MixedLinear(nn.Module):
         old, had = (self._a, self._b), self._a.shape[2]
         if had < rank:
             self._looked_at.clear()
-            self._alone.clear()
+            self._lones.clear()
             self._a, self._b = self._stacks(rank)
             for new, before in zip((self._a, self._b), old, strict=True):
                 new[:, :, :had] = before
