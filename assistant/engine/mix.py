@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FEW_ROWS = 32
-"""Up to so many rows starting a product costs more than computing it, and fewer and larger ones win."""
 SLICE_ROWS = 12
 """What starting one more product costs, in rows of a product (measured on 2-core CPUs: 8 to 16)."""
 
@@ -53,15 +51,7 @@ class Grouped:
     scatter: Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """All rows of a step, and few, run with the adapter in `slot`: a lone user, or a department alone."""
-
-    rows: int
-    slot: int
-
-
-Mix = tuple[Sliced | Grouped | Alone, ...]
+Mix = tuple[Sliced | Grouped, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +60,6 @@ class Arrangement:
 
     order: tuple[int, ...]
     mix: Mix
-
-
-def alone(mix: Mix, rows: int) -> Mix:
-    """Return a mix for so many rows in all, as `Alone` where that is what it is."""
-    if len(mix) == 1 and isinstance(part := mix[0], Sliced) and part.stop - part.start == rows <= FEW_ROWS:
-        return (Alone(rows, part.slot),)
-    return mix
 
 
 def arrange(uses: Sequence[Use | None], device: torch.device | str = "cpu") -> Arrangement:

@@ -14,8 +14,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from assistant.engine.lone import Lone
-from assistant.engine.mix import FEW_ROWS, Alone, Grouped, Mix, Sliced
+from assistant.engine.mix import Grouped, Mix
+from assistant.engine.own import Own
 from assistant.engine.product import Product
 
 
@@ -46,7 +46,7 @@ class MixedLinear(nn.Module):
         self._a, self._b = self._stacks(0)
         self._targeted: set[int] = set()
         self._looked_at: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
-        self._lones: dict[int, Lone] = {}
+        self._owns: dict[int, Own] = {}
 
     def sizes(self, place: int) -> tuple[int, int]:
         """Return inputs and outputs of a part."""
@@ -74,7 +74,7 @@ class MixedLinear(nn.Module):
         """Forget a slot's matrices."""
         if slot in self._targeted:
             self._targeted.remove(slot)
-            self._lones.pop(slot, None)
+            self._owns.pop(slot, None)
             self._a[slot].zero_()
             self._b[slot].zero_()
 
@@ -89,32 +89,25 @@ class MixedLinear(nn.Module):
         for part in self._active.mix if self._targeted else ():
             if isinstance(part, Grouped):
                 self._add_grouped(part, x[part.start : part.stop], y[part.start : part.stop])
-            elif part.slot not in self._targeted:
-                continue
-            elif isinstance(part, Alone):
-                y = self._lone(part.slot).add(x, y, part.rows)
-            else:
-                self._add_sliced(part, x[part.start : part.stop], y[part.start : part.stop])
+            elif part.slot in self._targeted:
+                own = self._owns.get(part.slot) or self._own(part.slot, part.rank)
+                if part.stop - part.start == x.shape[0]:
+                    y = own.add(x, y)
+                else:
+                    mine = y[part.start : part.stop]
+                    added_to = own.add(x[part.start : part.stop], mine)
+                    if added_to is not mine:
+                        mine.copy_(added_to)
         return y
 
-    def _lone(self, slot: int) -> Lone:
-        found = self._lones.get(slot)
-        if found is None:
-            a, b = self._look(slot, slot + 1)
-            found = self._lones[slot] = Lone(a[0], b[0], packed=self._product.packed)
-        return found
-
-    def _add_sliced(self, part: Sliced, x: Tensor, y: Tensor) -> None:
-        """Rows of one adapter: few in one product, many part by part and at the adapter's own rank."""
-        if len(x) <= FEW_ROWS:
-            whole_a, whole_b = self._look(part.slot, part.slot + 1)
-            y.addmm_(x @ whole_a[0], whole_b[0])
-            return
-        a, b = self._a[part.slot], self._b[part.slot]
-        rank = min(part.rank, a.shape[1])
-        hidden = (x @ a[:, :rank].flatten(0, 1).T).split_with_sizes([rank] * len(b), 1)
-        for mine, own, columns in zip(hidden, b, self._columns, strict=True):
-            y[:, columns].addmm_(mine, own[:rank, columns])
+    def _own(self, slot: int, rank: int) -> Own:
+        """Return a slot's adapter by itself, at its own rank."""
+        rank = min(rank, self._a.shape[2])
+        own = Own(
+            self._a[slot, :, :rank], self._b[slot, :, :rank], self._columns, packed=self._product.packed
+        )
+        self._owns[slot] = own
+        return own
 
     def _add_grouped(self, part: Grouped, x: Tensor, y: Tensor) -> None:
         """Rows of several adapters, as many rows for each (some repeated, and then not used)."""
@@ -142,7 +135,7 @@ class MixedLinear(nn.Module):
         old, had = (self._a, self._b), self._a.shape[2]
         if had < rank:
             self._looked_at.clear()
-            self._lones.clear()
+            self._owns.clear()
             self._a, self._b = self._stacks(rank)
             for new, before in zip((self._a, self._b), old, strict=True):
                 new[:, :, :had] = before

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from assistant.engine.lanes import Lane
-from assistant.engine.mix import Mix, Sliced, Use, alone, arrange
+from assistant.engine.mix import Mix, Sliced, Use, arrange
 
 _GAP = 2
 """Idle lanes between two rows that are still read in one call."""
@@ -160,7 +160,7 @@ class _Layout:
         self.row = last
 
     def view(self, runs: tuple[Run, ...]) -> View:
-        return View(runs=runs, segments=tuple(self._segments), mix=alone(tuple(self._mix), self.row))
+        return View(runs=runs, segments=tuple(self._segments), mix=tuple(self._mix))
 
 
 def _sees(rows: int, length: int, device: str) -> Tensor:

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.engine.mix import FEW_ROWS, Alone, Grouped, Sliced, Use, alone, arrange
+from assistant.engine.mix import Grouped, Sliced, Use, arrange
 from assistant.engine.mixed import Active, MixedLinear
 from assistant.engine.product import Product, can_pack
 
@@ -57,12 +57,12 @@ def test_every_row_gets_its_own_adapter(given_uses, dtype):
     arrangement = arrange(given_uses)
     assert sorted(arrangement.order) == list(range(len(given_uses)))
     x = torch.randn(len(given_uses), INPUTS, dtype=dtype)[list(arrangement.order)]
-    active.mix = alone(arrangement.mix, len(given_uses))
+    active.mix = arrangement.mix
     ordered = [given_uses[row] for row in arrangement.order]
     close(mixed(x), expected(x.float(), ordered, [weight.float() for weight in weights], matrices))
 
 
-@pytest.mark.parametrize("rows", [1, 5, FEW_ROWS, FEW_ROWS + 1])
+@pytest.mark.parametrize("rows", [1, 5, 32, 33])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("packed", [False, True])
 def test_an_adapter_alone_gives_the_same_in_every_form(rows, dtype, packed):
@@ -71,11 +71,11 @@ def test_an_adapter_alone_gives_the_same_in_every_form(rows, dtype, packed):
     mixed, active, weights, matrices = linear(packed, dtype)
     x = torch.randn(rows, INPUTS, dtype=dtype)
     for slot in (2, 5):
-        active.mix = alone((Sliced(0, rows, slot, RANKS[slot]),), rows)
+        active.mix = (Sliced(0, rows, slot, RANKS[slot]),)
         want = expected(x.float(), [Use(slot, RANKS[slot])] * rows, [w.float() for w in weights], matrices)
         close(mixed(x), want)
     mixed.put(2, 9, matrices[5])  # another adapter, in wider stacks
-    active.mix = alone((Sliced(0, rows, 2, 9),), rows)
+    active.mix = (Sliced(0, rows, 2, 9),)
     close(mixed(x), want)
 
 
@@ -94,12 +94,6 @@ def test_even_groups_need_no_gathering():
 
 def test_one_adapter_is_a_slice():
     assert arrange([Use(3, 4)] * 6 + [None]).mix == (Sliced(0, 6, 3, 4),)
-
-
-def test_few_rows_of_one_adapter_are_alone_and_nothing_else_is():
-    assert alone((Sliced(0, 6, 3, 4),), 6) == (Alone(6, 3),)
-    for mix, rows in (((Sliced(0, 6, 3, 4),), 7), ((Sliced(0, 40, 3, 4),), 40), ((), 0)):
-        assert alone(mix, rows) == mix
 
 
 def test_a_large_group_is_sliced_and_small_ones_grouped():
