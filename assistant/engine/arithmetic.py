@@ -1,8 +1,8 @@
 """Which arithmetic this machine runs fastest.
 
 It owns the choice of device, dtype and weight packing by a short measurement with the model's own shapes;
-it refuses to assume: with AMX bf16 is about four times as fast as fp32, with AVX-512 twice or not at all, with
-neither several times slower, and packed weights win by a little or by several times.
+it refuses to assume: bf16 is about four times as fast as fp32 with AMX, twice or not at all with AVX-512,
+several times slower with neither, and packed weights win by a little or by several times.
 """
 
 from __future__ import annotations

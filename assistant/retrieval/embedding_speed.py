@@ -1,10 +1,10 @@
 """How to embed fastest on this machine: dtype, weight layout and batch size, found by trying.
 
 The best choice is a property of the machine, not of the model alone: bfloat16 wins only where the processor
-multiplies it (AMX, mostly AVX-512 BF16), small batches where caches are small. It owns the measurement, a second or two on a few layers of the
-model's size with random numbers, on all workers at once as they will run, and the file it is remembered
-in. It refuses lossier arithmetic than bfloat16, and does not measure how many threads a worker should have:
-one, as docs/ingest.md shows.
+multiplies it (AMX, some with AVX-512), small batches where caches are small. It owns the measurement, a
+second or two on a few layers of the model's size with random numbers, on all workers at once as they will
+run, and the file it is remembered in. It refuses lossier arithmetic than bfloat16, and does not measure how
+many threads a worker should have: one, as docs/ingest.md shows.
 """
 
 from __future__ import annotations

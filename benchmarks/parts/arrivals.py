@@ -13,11 +13,12 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import TypeVar
 
 from benchmarks.figures import Figure
-from benchmarks.parts.bench import Bench, free, say
+from benchmarks.parts.bench import Bench, apart, free, say
 from benchmarks.parts.trial import better, warm
 from benchmarks.sides.base import Call, Side
 from benchmarks.sides.ours import Ours, Outcome, record
@@ -36,11 +37,9 @@ def run(bench: Bench) -> Iterator[Figure]:
     """Yield makespans and their ratio."""
     count, size, new_tokens = (8, 4, (2, 12)) if bench.quick else (64, 32, _NEW_TOKENS)
     calls = _calls(bench, count, new_tokens)
-    theirs = better(bench, lambda dtype: Generate(bench.folder, dtype), calls[:size]).side
-    durations = _durations(theirs, calls, size)
+    durations = apart(lambda: _static(bench, calls, size))
     rate = _PRESSURE * count / sum(durations)
     arrivals = poisson(count, rate)
-    del theirs
     free()
     with Ours.open(bench.folder, prefix_cache_mb=0) as ours:
         warm(ours, calls[:size])
@@ -85,6 +84,11 @@ def _calls(bench: Bench, count: int, new_tokens: tuple[int, int]) -> list[Call]:
     chance = random.Random(_SEED)
     calls = contexts(bench.texts, count, new_tokens=0, lengths=_PROMPT_TOKENS, seed=_SEED)
     return [Call(tokens=call.tokens, new_tokens=chance.randint(*new_tokens)) for call in calls]
+
+
+def _static(bench: Bench, calls: Sequence[Call], size: int) -> list[float]:
+    """Measured seconds of transformers' static batches."""
+    return _durations(better(bench, partial(Generate, bench.folder), calls[:size]).side, calls, size)
 
 
 def _durations(side: Side, calls: Sequence[Call], size: int) -> list[float]:

@@ -13,7 +13,7 @@ from functools import partial
 
 from assistant.types import AdapterVersion
 from benchmarks.figures import Figure
-from benchmarks.parts.bench import Bench, Rounds, alternate, free
+from benchmarks.parts.bench import Bench, Rounds, alternate, apart, free
 from benchmarks.parts.floor import Floor, Size
 from benchmarks.parts.trial import better, dtypes, predict, warm
 from benchmarks.sides.base import Call, Record, Side
@@ -36,8 +36,8 @@ def run(bench: Bench) -> Iterator[Figure]:
     with ExitStack() as stack:
         vllm = _Vllm(bench, calls, adapted, stack)
         yield from vllm.figures
-        theirs = better(bench, lambda dtype: Generate(bench.folder, dtype), calls)
-        peft = better(bench, lambda dtype: Mixed(bench.folder, bench.versions, dtype), adapted)
+        theirs = apart(lambda: better(bench, partial(Generate, bench.folder), calls))
+        peft = apart(lambda: better(bench, partial(Mixed, bench.folder, bench.versions), adapted))
         for tried in (theirs, peft):
             for dtype, seconds in tried.seconds.items():
                 yield bench.figure(f"end_to_end_trial_{_kind(tried.side)}_{dtype}", seconds, "s")
@@ -45,8 +45,8 @@ def run(bench: Bench) -> Iterator[Figure]:
         sides: dict[str, Callable[[], Record]] = {
             "ours_base": lambda: ours.run(calls),
             "ours_8_adapters": lambda: ours.run(adapted),
-            "transformers_base": lambda: theirs.side.run(calls),
-            "peft_8_adapters": lambda: peft.side.run(adapted),
+            "transformers_base": lambda: apart(lambda: theirs.side.run(calls)),
+            "peft_8_adapters": lambda: apart(lambda: peft.side.run(adapted)),
             **vllm.sides,
         }
         warm(ours, adapted)
