@@ -65,12 +65,10 @@ def attend(query: Tensor, layer: int, reads: Reads, scale: float) -> Tensor:
     """Return [rows, heads * head_dim] for `query` [rows, heads, head_dim]; its keys are there."""
     view = reads.view
     if reads.whole:
-        lanes = _decode(query, layer, view.runs[0], reads.runs[0], scale)
-        return lanes if reads.places is None else lanes.index_select(0, reads.places)
+        return _taken(_decode(query, layer, view.runs[0], reads.runs[0], scale), reads.places)
     result = query.new_empty(query.shape[0], query.shape[1] * query.shape[2])
     for run, read in zip(view.runs, reads.runs, strict=True):
-        lanes = _decode(query, layer, run, read, scale)
-        result[run.targets] = lanes if run.places is None else lanes.index_select(0, run.places)
+        result[run.targets] = _taken(_decode(query, layer, run, read, scale), run.places)
     for segment, read in zip(view.segments, reads.segments, strict=True):
         result[segment.first : segment.last] = _prefill(query, layer, segment, read, scale)
     return result
@@ -89,6 +87,11 @@ def _decode(query: Tensor, layer: int, run: Run, read: _Read, scale: float) -> T
     rows = rows.view(lanes, heads, -1, query.shape[2])
     result = scaled_dot_product_attention(rows, keys, values, attn_mask=run.mask, scale=scale)
     return result.reshape(lanes, -1)
+
+
+def _taken(lanes: Tensor, places: Tensor | None) -> Tensor:
+    """Return the results [lanes, ...] at some places; all, where there are none."""
+    return lanes if places is None else lanes.index_select(0, places)
 
 
 def _prefill(query: Tensor, layer: int, segment: Segment, read: _Read, scale: float) -> Tensor:

@@ -43,9 +43,8 @@ class MixedLinear(nn.Module):
         self._product, self._active, self._slots = product, active, slots
         ends = [0, *accumulate(product.outs)]
         self._columns = [slice(start, stop) for start, stop in zip(ends, ends[1:], strict=False)]
-        self._a, self._b = self._stacks(0)
+        self._have(*self._stacks(0))
         self._targeted: set[int] = set()
-        self._looked_at: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self._owns: dict[int, Own] = {}
 
     def sizes(self, place: int) -> tuple[int, int]:
@@ -111,7 +110,7 @@ class MixedLinear(nn.Module):
 
     def _add_grouped(self, part: Grouped, x: Tensor, y: Tensor) -> None:
         """Rows of several adapters, as many rows for each (some repeated, and then not used)."""
-        a, b = self._look(part.first, part.last)
+        a, b = self._whole_a[part.first : part.last], self._whole_b[part.first : part.last]
         rows = x if part.gather is None else x.index_select(0, part.gather)
         hidden = torch.bmm(rows.view(len(a), part.height, -1), a)
         if part.scatter is None:
@@ -119,26 +118,21 @@ class MixedLinear(nn.Module):
         else:
             y += torch.bmm(hidden, b).flatten(0, 1).index_select(0, part.scatter)
 
-    def _look(self, first: int, last: int) -> tuple[Tensor, Tensor]:
-        """Return A [slots, in, parts * rank] and B [slots, parts * rank, out] of some slots.
-
-        Kept: to look anew costs as much as a small product.
-        """
-        found = self._looked_at.get((first, last))
-        if found is None:
-            a, b = (stack[first:last].flatten(1, 2) for stack in (self._a, self._b))
-            found = self._looked_at[first, last] = a.transpose(1, 2), b
-        return found
-
     def _make_room(self, rank: int) -> None:
         """Have stacks of at least this rank; what is in them stays."""
         old, had = (self._a, self._b), self._a.shape[2]
         if had < rank:
-            self._looked_at.clear()
             self._owns.clear()
-            self._a, self._b = self._stacks(rank)
+            self._have(*self._stacks(rank))
             for new, before in zip((self._a, self._b), old, strict=True):
                 new[:, :, :had] = before
+
+    def _have(self, a: Tensor, b: Tensor) -> None:
+        """Take stacks into use, seen as grouped rows see them: a look costs as much as a small product."""
+        slots, parts, rank, inputs = a.shape
+        self._a, self._b = a, b
+        self._whole_a = a.view(slots, parts * rank, inputs).transpose(1, 2)
+        self._whole_b = b.view(slots, parts * rank, b.shape[3])
 
     def _stacks(self, rank: int) -> tuple[Tensor, Tensor]:
         """Return A [slots, parts, rank, in] and scaled B [slots, parts, rank, out], all zeros.
