@@ -243,6 +243,7 @@ class App:
             device=chosen.device,
             threads=chosen.threads,
             prepack=chosen.prepack,
+            kernels=chosen.kernels,
             cache_mb=chosen.cache_mb,
             resident_adapters=chosen.resident_adapters,
             batch_size=chosen.batch_size,

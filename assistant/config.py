@@ -79,6 +79,7 @@ class LocalEngine(EngineSection):
     device: str = "auto"
     threads: int | None = Field(None, ge=1)
     prepack: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
+    kernels: Annotated[Literal["auto", "off"], BeforeValidator(_switch)] = "auto"
     batch_size: int = Field(32, ge=1, description="requests that decode together")
     cache_mb: int | None = Field(None, ge=1, description="keys and values; None: a quarter of what is free")
     prefix_cache_mb: int = Field(256, ge=0, description="kept computations of prompts; 0: none")

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from assistant.engine.cache import KeyValues
+from assistant.engine.kernels import Kernels
 from assistant.engine.plan import Plan, Run, Segment, View
 
 Layers = tuple[Tensor, ...]
@@ -35,7 +36,7 @@ class Reads:
     """What the rows of a view read in every layer: looked up once, since each look costs as much as a row."""
 
     def __init__(self, view: View, cache: KeyValues, groups: int) -> None:
-        self.view = view
+        self.view, self.cache = view, cache
         self.whole = len(view.runs) == 1 and not view.segments
         self.places = _places(view.runs[0]) if self.whole else None
         self.runs = [_run(run, cache) for run in view.runs]
@@ -45,8 +46,8 @@ class Reads:
 class Pass:
     """One forward pass: its plan, where its keys and values go, and what its rows read."""
 
-    def __init__(self, plan: Plan, cache: KeyValues, groups: int) -> None:
-        self.plan, self.cache = plan, cache
+    def __init__(self, plan: Plan, cache: KeyValues, groups: int, kernels: Kernels | None) -> None:
+        self.plan, self.cache, self.kernels = plan, cache, kernels
         self.reads = self.last = Reads(plan.view, cache, groups)
         if plan.last is not plan.view:
             self.last = Reads(plan.last, cache, groups)
@@ -61,9 +62,12 @@ class Pass:
         cache.values[layer].index_copy_(1, writes, values.transpose(0, 1))
 
 
-def attend(query: Tensor, layer: int, reads: Reads, scale: float) -> Tensor:
+def attend(query: Tensor, layer: int, reads: Reads, scale: float, kernels: Kernels | None) -> Tensor:
     """Return [rows, heads * head_dim] for `query` [rows, heads, head_dim]; its keys are there."""
     view = reads.view
+    if kernels and view.tasks is not None:
+        cache = reads.cache
+        return kernels.attend(query, cache.keys[layer], cache.values[layer], view.tasks, scale)
     if reads.whole:
         return _taken(_decode(query, layer, view.runs[0], reads.runs[0], scale), reads.places)
     result = query.new_empty(query.shape[0], query.shape[1] * query.shape[2])

@@ -149,7 +149,7 @@ class FusedLayer:
                 return x[:0]
             x, query, reads = x[now.plan.keep], query[now.plan.keep], now.last
             self._active.mix = reads.view.mix
-        x = o.run(attend(query, self._number, reads, self._scale), added=x)
+        x = o.run(attend(query, self._number, reads, self._scale, now.kernels), added=x)
         both = gate_up.run(self._norms[1](x))
         gate, up = both.narrow(1, 0, self._inner), both.narrow(1, self._inner, self._inner)
         return down.run(silu(gate).mul_(up), added=x)

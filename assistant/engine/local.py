@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from importlib.metadata import version as library_version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from assistant.engine.base import Delta, Fingerprint, GenerateRequest
 from assistant.engine.chat import ChatTokenizer
@@ -25,7 +25,7 @@ from assistant.models.identity import ModelIdentity, identify
 from assistant.types import AdapterVersion, Message
 
 if TYPE_CHECKING:
-    from assistant.engine.arithmetic import Choice, Prepack
+    from assistant.engine.arithmetic import Prepack
     from assistant.engine.model import Model
     from assistant.engine.sequence import Sequence as Running
     from assistant.engine.stream import Stream
@@ -73,7 +73,8 @@ class LocalEngine:
     @classmethod
     def open(
         cls, folder: Path, *, dtype: str = "auto", device: str = "auto", threads: int | None = None,
-        prepack: Prepack = "auto", cache_mb: int | None = None, resident_adapters: int = 8,
+        prepack: Prepack = "auto", kernels: Literal["auto", "off"] = "auto", cache_mb: int | None = None,
+        resident_adapters: int = 8,
         batch_size: int = 32, prefix_cache_mb: int = 256, queue_length: int = 64,
         max_wait_s: float | None = None, longest_pause_s: float = 1.0,
     ) -> LocalEngine:  # fmt: skip
@@ -81,6 +82,7 @@ class LocalEngine:
 
         Args:
             dtype, device, prepack: or `auto`: the device there is, the arithmetic it runs fastest.
+            kernels: `auto` compiles our own where there is a C compiler, `off` does without.
             threads: torch's, for the whole process; None leaves them.
             cache_mb: memory for keys and values; None takes a quarter of what is free. One full context
                 is the least.
@@ -108,8 +110,10 @@ class LocalEngine:
             model, choice = thread.submit(
                 Model.load, folder, dtype=dtype, device=device, prepack=prepack, slots=resident_adapters,
                 cache_bytes=None if cache_mb is None else cache_mb * _MIB, batch_size=batch_size,
+                compiled=kernels == "auto",
             ).result()  # fmt: skip
-        fingerprint = _fingerprint(identity, choice, torch.get_num_threads())
+        arithmetic = f"{choice}{', compiled' if model.compiled else ''}"
+        fingerprint = _fingerprint(identity, arithmetic, torch.get_num_threads())
         return cls(
             model, tokenizer, fingerprint, resident_adapters=resident_adapters, batch_size=batch_size,
             prefix_cache_mb=prefix_cache_mb, queue_length=queue_length, max_wait_s=max_wait_s,
@@ -242,13 +246,13 @@ class LocalEngine:
         return self._versions[digest]
 
 
-def _fingerprint(identity: ModelIdentity, choice: Choice, threads: int) -> Fingerprint:
+def _fingerprint(identity: ModelIdentity, arithmetic: str, threads: int) -> Fingerprint:
     return Fingerprint(
         base_digest=identity.base_digest,
         tokenizer_digest=identity.tokenizer_digest,
         template_digest=identity.template_digest,
         engine="local",
-        dtype=str(choice),
+        dtype=arithmetic,
         threads=threads,
         versions=tuple(f"{name}=={library_version(name)}" for name in _LIBRARIES),
     )

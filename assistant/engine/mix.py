@@ -51,7 +51,20 @@ class Grouped:
     scatter: Tensor | None = None
 
 
-Mix = tuple[Sliced | Grouped, ...]
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Groups of rows for the compiled product: `groups` [groups, 4]: first row, rows, slot, rank."""
+
+    groups: Tensor
+
+
+Mix = tuple[Sliced | Grouped | Listed, ...]
+
+
+def listed(slices: Sequence[Sliced]) -> Mix:
+    """Return the mix of slices of any sizes as one compiled product."""
+    rows = [(part.start, part.stop - part.start, part.slot, part.rank) for part in slices]
+    return (Listed(torch.tensor(rows)),) if rows else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +75,14 @@ class Arrangement:
     mix: Mix
 
 
-def arrange(uses: Sequence[Use | None], device: torch.device | str = "cpu") -> Arrangement:
+def arrange(
+    uses: Sequence[Use | None], device: torch.device | str = "cpu", *, slices: bool = False
+) -> Arrangement:
     """Choose the order of decoding rows and the products for their adapters.
 
     Large groups are sliced and small ones grouped, whichever costs least: a slice costs its rows and a
     start, a group its tallest adapter's rows for each slot in its range. Rows without an adapter come last.
+    With `slices` every group is sliced: for the compiled product, to which a start costs nothing.
     """
     rows: dict[Use, list[int]] = {}
     for row, use in enumerate(uses):
@@ -74,10 +90,11 @@ def arrange(uses: Sequence[Use | None], device: torch.device | str = "cpu") -> A
             rows.setdefault(use, []).append(row)
     by_size = sorted(rows, key=lambda use: (-len(rows[use]), use.slot))
     heights = [len(rows[use]) for use in by_size]
-    best = min(range(len(by_size) + 1), key=lambda count: (_cost(by_size, heights, count), -count))
+    counts = [len(by_size)] if slices else range(len(by_size) + 1)
+    best = min(counts, key=lambda count: (_cost(by_size, heights, count), -count))
     sliced, grouped = by_size[:best], sorted(by_size[best:], key=lambda use: use.slot)
     order = [row for use in (*sliced, *grouped) for row in rows[use]]
-    mix: list[Sliced | Grouped] = []
+    mix: list[Sliced | Grouped | Listed] = []
     start = 0
     for use in sliced:
         mix.append(Sliced(start, start + len(rows[use]), use.slot, use.rank))

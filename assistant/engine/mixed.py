@@ -14,7 +14,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from assistant.engine.mix import Grouped, Mix
+from assistant.engine.kernels import Kernels
+from assistant.engine.mix import Grouped, Listed, Mix
 from assistant.engine.own import Own
 from assistant.engine.product import Product
 
@@ -24,6 +25,7 @@ class Active:
     """The mix of the step that runs: what products without an argument of their own look at."""
 
     mix: Mix = ()
+    kernels: Kernels | None = None
 
 
 class MixedLinear(nn.Module):
@@ -43,6 +45,7 @@ class MixedLinear(nn.Module):
         self._product, self._active, self._slots = product, active, slots
         ends = [0, *accumulate(product.outs)]
         self._columns = [slice(start, stop) for start, stop in zip(ends, ends[1:], strict=False)]
+        self._ends = torch.tensor(ends)
         self._have(*self._stacks(0))
         self._targeted: set[int] = set()
         self._owns: dict[int, Own] = {}
@@ -86,7 +89,10 @@ class MixedLinear(nn.Module):
         """Return [rows, out] for `x` [rows, in], and `added` [rows, out] with it."""
         y = self._product(x, added)
         for part in self._active.mix if self._targeted else ():
-            if isinstance(part, Grouped):
+            if isinstance(part, Listed):
+                assert self._active.kernels, "only a network with kernels lists its groups"
+                self._active.kernels.add(x, y, self._a, self._b, self._ends, part.groups)
+            elif isinstance(part, Grouped):
                 self._add_grouped(part, x[part.start : part.stop], y[part.start : part.stop])
             elif part.slot in self._targeted:
                 own = self._owns.get(part.slot) or self._own(part.slot, part.rank)
@@ -140,7 +146,8 @@ class MixedLinear(nn.Module):
         A product of few rows in bfloat16 is faster with what it adds up over lying together in memory.
         """
         product, parts = self._product, len(self._product.outs)
+        rank += rank % 2  # compiled products take ranks in pairs
         a, out = product.zeros(self._slots, parts, rank, product.inputs), sum(product.outs)
-        if product.dtype == torch.float32:
+        if product.dtype == torch.float32 or self._active.kernels:
             return a, product.zeros(self._slots, parts, rank, out)
         return a, product.zeros(self._slots, out, parts, rank).permute(0, 2, 3, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from torch import Tensor
 
 from assistant.engine.arithmetic import Arithmetic, Choice, Prepack, choose, choose_device
 from assistant.engine.cache import KeyValues
+from assistant.engine.kernels import kernels
 from assistant.engine.lanes import Lane, size_for
 from assistant.engine.network import Network, agrees, cache_shape, reads_everything
 from assistant.engine.plain import PlainNetwork
-from assistant.engine.plan import Span, plan
+from assistant.engine.plan import Span
 from assistant.errors import ModelError
 
 _MANY = 48
@@ -58,7 +60,7 @@ class Model:
     @classmethod
     def load(
         cls, folder: Path, *, dtype: str, device: str, prepack: Prepack, slots: int,
-        cache_bytes: int | None, batch_size: int,
+        cache_bytes: int | None, batch_size: int, compiled: bool = True,
     ) -> tuple[Model, Choice]:  # fmt: skip
         """Read a model folder; return it with the arithmetic that was chosen.
 
@@ -72,12 +74,16 @@ class Model:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
         inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
         choice = choose(dtype, prepack, device, config.hidden_size, inner)
-        decode = _network(folder, choice.decode, device, slots)
-        prefill = (
-            decode if choice.prefill == choice.decode else _network(folder, choice.prefill, device, slots)
-        )
+        load = partial(_network, folder, device=device, slots=slots, compiled=compiled)
+        decode = load(choice.decode)
+        prefill = decode if choice.prefill == choice.decode else load(choice.prefill)
         size = _free_bytes(device) // 4 if cache_bytes is None else cache_bytes
         return cls(prefill, decode, config=config, cache_bytes=size, batch_size=batch_size), choice
+
+    @property
+    def compiled(self) -> bool:
+        """Whether our own kernels are in use."""
+        return any(isinstance(network, Network) and network.kernels for network in self.networks)
 
     @property
     def shares(self) -> bool:
@@ -91,7 +97,7 @@ class Model:
         network = self._prefill if many else self._decode
         if isinstance(network, PlainNetwork):
             return Logits(*network.run(spans))
-        layout = plan(spans, self.device)
+        layout = network.lay_out(spans, self.cache)
         return Logits(network.run(layout, self.cache), layout.owners)
 
     def take(self, places: int) -> Lane | None:
@@ -106,14 +112,17 @@ class Model:
                 network.forget(lane)
 
 
-def _network(folder: Path, arithmetic: Arithmetic, device: str, slots: int) -> Network | PlainNetwork:
+def _network(
+    folder: Path, arithmetic: Arithmetic, *, device: str, slots: int, compiled: bool
+) -> Network | PlainNetwork:
     """Read the weights and choose the path: the plan's, if it gives what transformers' own forward gives."""
     model = _read(folder, arithmetic.dtype, device)
     if reads_everything(model.config):
         with torch.inference_mode():
             probe = torch.randint(model.config.vocab_size, (24,), generator=torch.Generator().manual_seed(0))
             wanted = model(input_ids=probe[None].to(device), use_cache=False).logits[0].float()
-            network = Network(model, packed=arithmetic.packed, slots=slots)
+            own = kernels(arithmetic.dtype) if compiled and device == "cpu" else None
+            network = Network(model, packed=arithmetic.packed, slots=slots, kernels=own)
             if agrees(network, probe.tolist(), wanted):
                 return network
         model = _read(folder, arithmetic.dtype, device)

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from assistant.engine.attention import Pass, attend
 from assistant.engine.cache import KeyValues, Shape
 from assistant.engine.fused import FusedDecoder, is_llama_shaped
+from assistant.engine.kernels import Kernels
 from assistant.engine.lanes import Lane, size_for
 from assistant.engine.mixed import Active, MixedLinear
-from assistant.engine.plan import Plan, Span, plan
+from assistant.engine.plan import Compiled, Plan, Span, plan
 from assistant.engine.product import product_of
 
 ATTENTION = "assistant_lanes"
@@ -32,13 +33,24 @@ class Network:
         model: a causal language model of transformers, on its device and in its dtype. It is taken over.
         packed: whether weights are kept in oneDNN's layout.
         slots: how many adapters can be resident.
+        kernels: of the model's dtype, or None: PyTorch's operators alone.
     """
 
-    def __init__(self, model: Any, *, packed: bool, slots: int) -> None:  # noqa: ANN401 - untyped
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - untyped
+        *,
+        packed: bool,
+        slots: int,
+        kernels: Kernels | None = None,
+    ) -> None:
         self._model = model.eval().requires_grad_(False)
-        self._active = Active()
+        self.kernels = kernels
+        self._active = Active(kernels=kernels)
         self.config, self.dtype, self.device = model.config, model.dtype, model.device.type
-        self._groups = model.config.num_attention_heads // cache_shape(model.config, self.dtype, "").heads
+        shape = cache_shape(model.config, self.dtype, self.device)
+        self._groups = model.config.num_attention_heads // shape.heads
+        self._block = kernels.block(self._groups, shape.head_dim) if kernels else None
         self.supported = bool(getattr(model, "_supports_attention_backend", False))
         self.products: dict[str, tuple[MixedLinear, int]] = {}
         self._decoder: FusedDecoder | None = None
@@ -54,10 +66,15 @@ class Network:
         """Whether the model is of the shape that is computed without its own forward."""
         return self._decoder is not None
 
+    def lay_out(self, spans: Sequence[Span], cache: KeyValues) -> Plan:
+        """Plan spans for this network; attention is compiled where the cache holds what it computes in."""
+        block = self._block if cache.shape.dtype == self.dtype else None
+        return plan(spans, self.device, Compiled(block) if self.kernels else None)
+
     def run(self, plan: Plan, cache: KeyValues) -> Tensor:
         """Run a plan; return logits [kept rows, vocabulary]."""
         self._active.mix = plan.view.mix
-        now = Pass(plan, cache, self._groups)
+        now = Pass(plan, cache, self._groups, self.kernels)
         if self._decoder:
             return self._decoder(now)
         output = self._model(
@@ -101,7 +118,7 @@ def agrees(network: Network, tokens: Sequence[int], wanted: Tensor) -> bool:
     pieces = (0, len(tokens) // 2), (len(tokens) // 2, len(tokens) - 1), (len(tokens) - 1, len(tokens))
     for start, stop in pieces:
         span = Span(lane=lane, start=start, tokens=tokens[start:stop], keep=stop - start)
-        given.append(network.run(plan([span], network.device), cache).float())
+        given.append(network.run(network.lay_out([span], cache), cache).float())
     gap = (torch.cat(given) - wanted).abs().mean() / wanted.abs().mean()
     return bool(gap < (1e-3 if network.dtype == torch.float32 else 5e-2))
 
@@ -128,7 +145,7 @@ def _attention(
     """Attention of a layer that is not fused; query [1, heads, rows, head_dim]."""
     now.write(module.layer_idx, key[0].transpose(0, 1), value[0].transpose(0, 1))
     rows = query[0].transpose(0, 1).contiguous()
-    return attend(rows, module.layer_idx, now.reads, scaling).view(1, *rows.shape), None
+    return attend(rows, module.layer_idx, now.reads, scaling, now.kernels).view(1, *rows.shape), None
 
 
 def mix_linears(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from assistant.engine.lanes import Lane
-from assistant.engine.mix import Mix, Sliced, Use, arrange
+from assistant.engine.mix import Mix, Sliced, Use, arrange, listed
 
 _GAP = 2
 """Idle lanes between two rows that are still read in one call."""
@@ -80,11 +80,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What attention and adapters need to know of the rows that run."""
+    """What attention and adapters need to know of the rows that run.
+
+    Compiled attention reads `tasks` [tasks, 4], first row, rows, offset and length, and no runs or segments.
+    """
 
     runs: tuple[Run, ...]
     segments: tuple[Segment, ...]
     mix: Mix
+    tasks: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +109,23 @@ class Plan:
     last: View
 
 
-def plan(spans: Sequence[Span], device: str = "cpu") -> Plan:
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What runs by compiled kernels: adapters do, attention by tasks of at most `block` rows, if any."""
+
+    block: int | None
+
+
+def plan(spans: Sequence[Span], device: str = "cpu", compiled: Compiled | None = None) -> Plan:
     """Lay out spans; those of one token decode together, the others are prompts' pieces."""
     singles = [number for number, span in enumerate(spans) if len(span.tokens) == 1 and span.keep == 1]
     pieces = [number for number in range(len(spans)) if number not in set(singles)]
-    arrangement = arrange([spans[number].use for number in singles], device)
+    arrangement = arrange([spans[number].use for number in singles], device, slices=compiled is not None)
     decoding = [singles[row] for row in arrangement.order]
     ordered = [spans[number] for number in (*decoding, *pieces)]
-    runs = tuple(_runs([spans[number] for number in decoding], device))
-    whole, kept = _Layout(device, arrangement.mix), _Layout(device, arrangement.mix)
-    whole.row = kept.row = len(decoding)
+    whole, kept = (
+        _Layout(device, arrangement.mix, [spans[number] for number in decoding], compiled) for _ in range(2)
+    )
     keep, owners = list(range(len(decoding))), list(decoding)
     for number in pieces:
         span = spans[number]
@@ -125,7 +136,7 @@ def plan(spans: Sequence[Span], device: str = "cpu") -> Plan:
     tokens = [token for span in ordered for token in span.tokens]
     positions = [place for span in ordered for place in range(span.start, span.stop)]
     writes = [span.lane.offset + place for span in ordered for place in range(span.start, span.stop)]
-    view = whole.view(runs)
+    view = whole.view()
     return Plan(
         tokens=torch.tensor(tokens, device=device),
         positions=torch.tensor(positions, device=device),
@@ -133,34 +144,47 @@ def plan(spans: Sequence[Span], device: str = "cpu") -> Plan:
         keep=torch.tensor(keep, dtype=torch.long, device=device),
         owners=tuple(owners),
         view=view,
-        last=kept.view(runs) if pieces else view,
+        last=kept.view() if pieces else view,
     )
 
 
 class _Layout:
-    """Segments and slices of pieces, as they are added one after another."""
+    """What rows see and which adapters they have: decoding rows, then pieces as they are added."""
 
-    def __init__(self, device: str, mix: Mix) -> None:
-        self.row = 0
-        self._device, self._mix = device, list(mix)
+    def __init__(self, device: str, mix: Mix, decoding: Sequence[Span], compiled: Compiled | None) -> None:
+        self.row = len(decoding)
+        self._device, self._mix, self._decoding, self._compiled = device, list(mix), decoding, compiled
+        self._block = compiled.block if compiled else None
         self._segments: list[Segment] = []
+        self._tasks = [(row, 1, span.lane.offset, span.stop) for row, span in enumerate(decoding)]
 
     def add(self, span: Span, count: int) -> None:
         """Add the last `count` tokens of a piece."""
         if not count:
             return
         first, last = self.row, self.row + count
-        whole = span.stop == count
-        mask = None if whole or count == 1 else _sees(count, span.stop, self._device)
-        self._segments.append(
-            Segment(first=first, last=last, offset=span.lane.offset, length=span.stop, mask=mask)
-        )
+        if self._block:
+            for start in range(first, last, self._block):
+                stop = min(start + self._block, last)
+                self._tasks.append((start, stop - start, span.lane.offset, span.stop - last + stop))
+        else:
+            whole = span.stop == count
+            mask = None if whole or count == 1 else _sees(count, span.stop, self._device)
+            self._segments.append(
+                Segment(first=first, last=last, offset=span.lane.offset, length=span.stop, mask=mask)
+            )
         if span.use is not None:
             self._mix.append(Sliced(first, last, span.use.slot, span.use.rank))
         self.row = last
 
-    def view(self, runs: tuple[Run, ...]) -> View:
-        return View(runs=runs, segments=tuple(self._segments), mix=tuple(self._mix))
+    def view(self) -> View:
+        mix = tuple(self._mix)
+        if self._compiled:
+            mix = listed([part for part in mix if isinstance(part, Sliced)])
+        if self._block:
+            return View(runs=(), segments=(), mix=mix, tasks=torch.tensor(self._tasks))
+        runs = tuple(_runs(self._decoding, self._device))
+        return View(runs=runs, segments=tuple(self._segments), mix=mix)
 
 
 def _sees(rows: int, length: int, device: str) -> Tensor:

@@ -21,10 +21,10 @@ TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 SIZES = {
-    "q_proj": ("self_attn", 32, 32),
-    "k_proj": ("self_attn", 32, 16),
-    "v_proj": ("self_attn", 32, 16),
-    "o_proj": ("self_attn", 32, 32),
+    "q_proj": ("self_attn", 32, 64),
+    "k_proj": ("self_attn", 32, 32),
+    "v_proj": ("self_attn", 32, 32),
+    "o_proj": ("self_attn", 64, 32),
     "gate_proj": ("mlp", 32, 64),
     "up_proj": ("mlp", 32, 64),
     "down_proj": ("mlp", 64, 32),
@@ -36,11 +36,13 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 def tiny_model(folder: Path, *, layers: int = 4, seed: int = 0, context_tokens: int = 1024) -> Path:
     """Write a Llama of a few thousand weights: byte-level tokens, so every text has many.
 
+    It mostly writes letters and signs, seldom halves of others.
+
     Args:
         seed: of the random weights; other seeds give other base digests.
     """
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
     from transformers.utils import logging
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,8 +53,9 @@ def tiny_model(folder: Path, *, layers: int = 4, seed: int = 0, context_tokens: 
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
         max_position_embeddings=context_tokens,
         tie_word_embeddings=True,
         bos_token_id=1,
@@ -61,7 +64,11 @@ def tiny_model(folder: Path, *, layers: int = 4, seed: int = 0, context_tokens: 
         initializer_range=0.2,
     )
     logging.disable_progress_bar()
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    pieces = AutoTokenizer.from_pretrained(folder).convert_ids_to_tokens(range(vocabulary))
+    seldom = torch.tensor([len(piece) == 1 and not " " < piece <= "~" for piece in pieces])
+    model.model.embed_tokens.weight.data[seldom] *= 0.2
+    model.save_pretrained(folder)
     _manifest(folder)
     return folder
 

@@ -23,7 +23,7 @@ from benchmarks.sides.workload import CONTEXT_TOKENS, contexts, mixed
 def run(bench: Bench) -> Iterator[Figure]:
     """Yield steps, their ratios, and the share of the floor that is reached."""
     rows, lengths, rounds = (4, (24, 32), 1) if bench.quick else (32, CONTEXT_TOKENS, 7)
-    calls = contexts(bench.texts, rows, new_tokens=8 if bench.quick else 32, lengths=lengths)
+    calls = contexts(bench.texts, rows, new_tokens=16 if bench.quick else 32, lengths=lengths)
     yield from _one(bench, calls[:1], rounds)
     theirs = apart(lambda: better(bench, partial(Generate, bench.folder), calls, computed=True))
     yield from _trial(bench, theirs, "batch_32")

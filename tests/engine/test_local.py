@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from assistant.engine.base import GenerateRequest, Sampling
+from assistant.engine.kernels import kernels
 from assistant.engine.local import LocalEngine
 from assistant.errors import AdapterError, EngineError, ModelError
 from assistant.testing.engine_contract import MESSAGES, EngineContract, Subject, collect, request, text_of
@@ -222,8 +223,13 @@ def test_missing_and_damaged_models_are_refused(tmp_path):
 
 
 def test_the_fingerprint_names_model_and_arithmetic(base, base_digest):
-    engine = LocalEngine.open(base, dtype="bfloat16", device="cpu", prepack="off")
-    assert engine.fingerprint.base_digest == base_digest
-    assert engine.fingerprint.dtype == "bfloat16"
-    assert any(name.startswith("torch==") for name in engine.fingerprint.versions)
-    asyncio.run(engine.close())
+    compiled = kernels(torch.bfloat16) is not None
+    for switch, arithmetic in (
+        ("off", "bfloat16"),
+        ("auto", "bfloat16, compiled" if compiled else "bfloat16"),
+    ):
+        engine = LocalEngine.open(base, dtype="bfloat16", device="cpu", prepack="off", kernels=switch)
+        assert engine.fingerprint.base_digest == base_digest
+        assert engine.fingerprint.dtype == arithmetic
+        assert any(name.startswith("torch==") for name in engine.fingerprint.versions)
+        asyncio.run(engine.close())

@@ -31,9 +31,10 @@ COMMON = {
 CONFIGS = {
     "llama": (LlamaConfig(**COMMON), Network, True),
     "llama-bias": (LlamaConfig(**COMMON, attention_bias=True, mlp_bias=True), Network, True),
+    "llama-wide-heads": (LlamaConfig(**COMMON, head_dim=32), Network, True),
     "llama-one-head": (LlamaConfig(**{**COMMON, "num_key_value_heads": 4}), Network, True),
     "qwen2": (Qwen2Config(**COMMON), Network, True),
-    "qwen3": (Qwen3Config(**COMMON, head_dim=16), Network, True),
+    "qwen3": (Qwen3Config(**COMMON, head_dim=64), Network, True),
     "mistral": (MistralConfig(**COMMON, sliding_window=None), Network, True),
     "mistral-window": (MistralConfig(**COMMON, sliding_window=16), PlainNetwork, False),
     "granite": (GraniteConfig(**COMMON, residual_multiplier=0.5, attention_multiplier=0.1), None, False),

@@ -1,0 +1,144 @@
+"""Attention and the products of many adapters, compiled for this very CPU where there is a C compiler.
+
+It owns compiling `kernels.c` (half a second, once a process, nothing is kept on disk) and calling it with
+tensors. They are computed by OpenMP's threads, PyTorch's own: its library is in the process already. It
+refuses GPUs and other dtypes than float32 and bfloat16; without it the engine runs on PyTorch's operators.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import shlex
+import subprocess
+import tempfile
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+_FLAGS = {torch.float32: (), torch.bfloat16: ("-DBFLOAT16",)}
+_COMPILED = ("-O3", "-march=native", "-std=gnu11", "-fopenmp", "-fPIC")
+_LONGEST_S = 120
+_PLACE, _NUMBER, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def kernels(dtype: torch.dtype) -> Kernels | None:
+    """Return the kernels for a dtype; None where they cannot be had, and the log says why."""
+    if dtype not in _FLAGS:
+        return None
+    try:
+        made = Kernels(compiled(Path(__file__).with_name("kernels.c"), _FLAGS[dtype]), dtype)
+        if agree(made):
+            return made
+        why = "they do not compute what PyTorch computes"
+    except (OSError, subprocess.SubprocessError) as error:
+        why = str(getattr(error, "stderr", None) or error).strip()
+    log.warning("No compiled kernels, PyTorch's operators are used (slower): %s", why)
+    return None
+
+
+def compiled(source: Path, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """Compile a C file with `$CC` (or `cc`) and load it.
+
+    Raises:
+        OSError: there is no compiler, or what it made cannot be loaded here.
+        subprocess.SubprocessError: it refused (its words are in `stderr`), or took minutes.
+    """
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    with tempfile.TemporaryDirectory() as folder:
+        parts = str(Path(folder) / "kernels.o"), str(Path(folder) / "kernels.so")
+        # linked without OpenMP's library: a second one would bring a second team of threads
+        for command in (
+            [*compiler, *_COMPILED, *flags, "-c", str(source), "-o", parts[0]],
+            [*compiler, "-shared", parts[0], "-lm", "-o", parts[1]],
+        ):
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=_LONGEST_S)  # noqa: S603
+        return ctypes.CDLL(parts[1], mode=os.RTLD_NOW | os.RTLD_LOCAL)
+
+
+def agree(made: Kernels) -> bool:
+    """Whether kernels give what PyTorch's operators give: a compiler's mistake must not reach an answer."""
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+    query, keys, values = (part.to(made.dtype) for part in draw(3, 40, 1, 64))
+    x, y, a, b = (draw(40, size).to(made.dtype) for size in (64, 64, 64, 64))
+    ends, groups = torch.tensor([0, 64]), torch.tensor([[0, 40, 0, 40]])
+    tasks = torch.tensor([[row, 1, 0, row + 1] for row in range(20)] + [[20, 20, 0, 40]])
+    heads = [part.transpose(0, 1).contiguous() for part in (query, keys, values)]
+    own, read, kept = (part[None].float() for part in heads)
+    wanted = scaled_dot_product_attention(own, read, kept, is_causal=True)[0, 0]
+    attended = made.attend(query, heads[1], heads[2], tasks, 64**-0.5)
+    added = y.float() + x.float() @ a.float().T @ b.float()
+    made.add(x, y, a[None, None], b[None, None], ends, groups)
+    coarse = 0.03 if made.dtype == torch.bfloat16 else 1e-4
+    pairs = (attended, wanted), (y, added)
+    return all(bool((one.float() - other).abs().max() < coarse * other.abs().max()) for one, other in pairs)
+
+
+class Kernels:
+    """The functions of `kernels.c` for one dtype, on tensors of the CPU."""
+
+    def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self._attend, self._add = library.attend, library.add_adapters
+        self._attend.argtypes = (
+            *(_PLACE, _NUMBER, _PLACE, _PLACE, _PLACE, _NUMBER, _NUMBER, _NUMBER, _NUMBER),
+            *(_PLACE, _NUMBER, _REAL),
+        )
+        self._attend.restype = None
+        self._add.argtypes = (
+            *(_PLACE, _NUMBER, _NUMBER, _PLACE, _NUMBER, _NUMBER),
+            *(_PLACE, _PLACE, _NUMBER, _NUMBER, _PLACE, _PLACE, _NUMBER),
+        )
+        self._add.restype = ctypes.c_int
+        self._multiple, self._queries, self._dim = (
+            int(getattr(library, name)()) for name in ("multiple", "most_queries", "most_dim")
+        )
+
+    def block(self, groups: int, head_dim: int) -> int | None:
+        """How many rows of a prompt one task of `attend` may have; None where it cannot read such heads."""
+        if head_dim % self._multiple or head_dim > self._dim:
+            return None
+        return self._queries // groups or None
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, tasks: Tensor, scale: float) -> Tensor:
+        """Return what rows read in the arena, [rows, heads * head_dim].
+
+        Args:
+            query: [rows, heads, head_dim], each row's heads one after another.
+            keys, values: [key heads, places, head_dim] of a layer; the rows' own are there.
+            tasks: [tasks, 4] int64: first row, rows, offset of the request's lane, how many of its tokens
+                the last of these rows sees; each row before sees one less. Every row is in one task.
+            scale: of scores.
+        """
+        rows, heads, size = query.shape
+        if query.stride(1) != size or query.stride(2) != 1:
+            query = query.contiguous()
+        result = query.new_empty(rows, heads * size)
+        self._attend(
+            query.data_ptr(), query.stride(0), result.data_ptr(), keys.data_ptr(), values.data_ptr(),
+            keys.shape[1], keys.shape[0], heads // keys.shape[0], size, tasks.data_ptr(), len(tasks), scale,
+        )  # fmt: skip
+        return result
+
+    def add(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor, ends: Tensor, groups: Tensor) -> None:
+        """Add to `y` [rows, out] what adapters give for `x` [rows, in].
+
+        Args:
+            a, b: [slots, parts, room, in] and [slots, parts, room, out], contiguous; room is even.
+            ends: [parts + 1] int64: part p has the columns from `ends[p]` to `ends[p + 1]`.
+            groups: [groups, 4] int64: first row, rows, slot, rank. No row is in two.
+        """
+        failed = self._add(
+            x.data_ptr(), x.stride(0), x.shape[1], y.data_ptr(), y.stride(0), y.shape[1],
+            a.data_ptr(), b.data_ptr(), a.shape[1], a.shape[2], ends.data_ptr(), groups.data_ptr(),
+            len(groups),
+        )  # fmt: skip
+        if failed:
+            raise MemoryError("no memory for the adapters' products")

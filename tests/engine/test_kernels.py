@@ -1,0 +1,207 @@
+"""Compiled kernels against PyTorch's operators, as compiled here and as a smaller CPU would have them."""
+
+import logging
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import scaled_dot_product_attention
+
+from assistant.engine import kernels as module
+from assistant.engine.kernels import Kernels, compiled, kernels
+from assistant.engine.lanes import Lane
+from assistant.engine.mix import Use
+from assistant.engine.plan import Compiled, Span, plan
+
+SOURCE = Path(module.__file__).with_name("kernels.c")
+DTYPES = (torch.float32, torch.bfloat16)
+SMALLER = ((), ("-mno-avx512bf16",), ("-mno-avx512f",), ("-mno-avx512f", "-mno-avx2", "-mno-avx"))
+"""What the compiler is told to leave out; nothing on a CPU that has none of it."""
+
+pytestmark = pytest.mark.skipif(kernels(torch.float32) is None, reason="there is no C compiler here")
+
+
+@pytest.fixture(scope="module")
+def built():
+    """Kernels by dtype and by what is left out, compiled when first asked for."""
+    known = {}
+
+    def build(dtype, without):
+        if (dtype, without) not in known:
+            known[dtype, without] = Kernels(compiled(SOURCE, (*module._FLAGS[dtype], *without)), dtype)
+        return known[dtype, without]
+
+    return build
+
+
+def close(got, want):
+    coarse = got.dtype == torch.bfloat16
+    torch.testing.assert_close(
+        got.float(), want, atol=0.03 if coarse else 2e-5, rtol=0.02 if coarse else 1e-5
+    )
+
+
+def attention(query, keys, values, tasks, scale):
+    """What every row sees, one row and one head after another, in float32."""
+    rows, heads, _ = query.shape
+    groups = heads // len(keys)
+    result = torch.zeros(rows, heads, query.shape[2])
+    for first, count, offset, length in tasks:
+        for number in range(count):
+            stop = offset + length - count + number + 1
+            for head in range(heads):
+                own = (keys[head // groups, offset:stop], values[head // groups, offset:stop])
+                result[first + number, head] = scaled_dot_product_attention(
+                    query[first + number, head][None].float(), *(part.float() for part in own), scale=scale
+                )[0]
+    return result.flatten(1)
+
+
+@pytest.mark.parametrize("without", SMALLER)
+@settings(max_examples=25, deadline=None)
+@given(
+    data=st.data(),
+    dtype=st.sampled_from(DTYPES),
+    heads=st.sampled_from([(1, 1), (1, 3), (2, 2), (3, 3), (2, 8)]),
+    dim=st.sampled_from([32, 64, 96, 256]),
+)
+def test_every_row_sees_its_own_tokens_up_to_itself(built, without, data, dtype, heads, dim):
+    key_heads, groups = heads
+    own = built(dtype, without)
+    most = own.block(groups, dim)
+    lanes = data.draw(st.lists(st.integers(1, 150), min_size=1, max_size=5))
+    tasks, row = [], 0
+    for number, length in enumerate(lanes):
+        count = data.draw(st.integers(1, min(most, length)))
+        tasks.append((row, count, 160 * number, length))
+        row += count
+    torch.manual_seed(0)
+    arena = torch.randn(2, key_heads, 160 * len(lanes), dim).to(dtype)
+    arena[:, :, 155::160] = torch.nan  # nobody's
+    query = torch.randn(row, key_heads * (groups + 2), dim).to(dtype).narrow(1, 0, key_heads * groups)
+    got = own.attend(query, *arena, torch.tensor(tasks), dim**-0.5)
+    close(got, attention(query, *arena, tasks, dim**-0.5))
+
+
+def test_scores_far_apart_leave_the_largest_alone(built):
+    own = built(torch.float32, ())
+    keys = torch.zeros(1, 100, 32)
+    keys[0, :, 0] = torch.linspace(-1e4, 1e4, 100)
+    values = torch.arange(100.0)[None, :, None].expand(-1, -1, 32).contiguous()
+    query = torch.ones(2, 1, 32)
+    tasks = torch.tensor([[0, 1, 0, 100], [1, 1, 0, 40]])
+    close(own.attend(query, keys, values, tasks, 1.0)[:, 0], torch.tensor([99.0, 39.0]))
+
+
+def test_heads_that_do_not_fit_the_vectors_are_left_to_pytorch():
+    own = kernels(torch.float32)
+    assert own.block(3, 64) == own._queries // 3
+    assert own.block(1, 40) is own.block(1, 512) is own.block(own._queries + 1, 64) is None
+
+
+@pytest.mark.parametrize("without", SMALLER)
+@settings(max_examples=25, deadline=None)
+@given(
+    data=st.data(),
+    dtype=st.sampled_from(DTYPES),
+    inputs=st.sampled_from([5, 32, 50, 96]),
+    outs=st.lists(st.sampled_from([3, 16, 128, 150, 300]), min_size=1, max_size=3),
+    room=st.sampled_from([2, 4, 10, 16]),
+)
+def test_groups_of_rows_get_their_own_adapter(built, without, data, dtype, inputs, outs, room):
+    torch.manual_seed(0)
+    slots, parts, ends = 4, len(outs), torch.tensor([0, *outs]).cumsum(0)
+    a = torch.randn(slots, parts, room, inputs).div(inputs**0.5)
+    b = torch.randn(slots, parts, room, sum(outs))
+    ranks = [data.draw(st.integers(1, room + 3)) for _ in range(slots)]
+    for slot, rank in enumerate(ranks):
+        a[slot, :, rank:], b[slot, :, rank:] = 0, 0
+    a, b = a.to(dtype), b.to(dtype)
+    groups, row = [], data.draw(st.integers(0, 2))
+    for slot in data.draw(st.permutations(range(slots)))[: data.draw(st.integers(1, slots))]:
+        groups.append((row, data.draw(st.integers(1, 9)), slot, ranks[slot]))
+        row += groups[-1][1]
+    x, y = torch.randn(row + 1, inputs).to(dtype), torch.randn(row + 1, sum(outs)).to(dtype)
+    want = y.float()
+    for first, count, slot, _ in groups:
+        own = slice(first, first + count)
+        for part in range(parts):
+            columns = slice(ends[part], ends[part + 1])
+            hidden = x[own].float() @ a[slot, part].float().T
+            want[own, columns] += hidden @ b[slot, part, :, columns].float()
+    built(dtype, without).add(x, y, a, b, ends, torch.tensor(groups))
+    if dtype == torch.bfloat16:  # what goes between the two products is rounded too
+        assert (y.float() - want).abs().max() < 0.03 * want.abs().max()
+    else:
+        close(y, want)
+
+
+def test_a_plan_lists_tasks_and_groups():
+    lane = Lane(64, 64)
+    spans = [
+        Span(lane=Lane(0, 64), start=9, tokens=[1], use=Use(1, 4)),
+        Span(lane=lane, start=10, tokens=list(range(7)), use=Use(0, 2)),
+        Span(lane=Lane(128, 64), start=3, tokens=[1]),
+    ]
+    layout = plan(spans, compiled=Compiled(3))
+    assert layout.view.tasks.tolist() == [
+        [0, 1, 0, 10], [1, 1, 128, 4], [2, 3, 64, 13], [5, 3, 64, 16], [8, 1, 64, 17],
+    ]  # fmt: skip
+    assert layout.view.mix[0].groups.tolist() == [[0, 1, 1, 4], [2, 7, 0, 2]]
+    assert layout.last.tasks.tolist() == [[0, 1, 0, 10], [1, 1, 128, 4], [2, 1, 64, 17]]
+    assert layout.last.mix[0].groups.tolist() == [[0, 1, 1, 4], [2, 1, 0, 2]]
+    assert plan(spans[2:], compiled=Compiled(3)).view.mix == ()
+
+
+class TestWithoutACompiler:
+    @pytest.fixture(autouse=True)
+    def _anew(self):
+        kernels.cache_clear()
+        yield
+        kernels.cache_clear()
+
+    def test_pytorch_does_it_and_the_log_says_why(self, monkeypatch, caplog):
+        monkeypatch.setenv("CC", "/nowhere/cc")
+        with caplog.at_level(logging.WARNING):
+            assert kernels(torch.float32) is None
+        assert "/nowhere/cc" in caplog.text and "slower" in caplog.text
+
+    def test_what_the_compiler_says_is_told(self, tmp_path):
+        bad = tmp_path / "bad.c"
+        bad.write_text("int main( {", encoding="utf-8")
+        with pytest.raises(subprocess.CalledProcessError) as raised:
+            compiled(bad)
+        assert "bad.c" in raised.value.stderr
+
+    @pytest.mark.parametrize(
+        ("name", "wrong"), [("add", lambda *_: None), ("attend", lambda _, query, *__: query.flatten(1))]
+    )
+    def test_kernels_that_compute_something_else_are_not_used(self, monkeypatch, caplog, name, wrong):
+        monkeypatch.setattr(Kernels, name, wrong)
+        assert kernels(torch.float32) is None
+        assert "do not compute what PyTorch computes" in caplog.text
+
+    def test_other_dtypes_have_none(self):
+        assert kernels(torch.float16) is None
+
+    def test_nothing_is_left_on_disk(self, monkeypatch, tmp_path):
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        assert isinstance(kernels(torch.float32), Kernels)
+        assert list(tmp_path.iterdir()) == []
+
+
+def openmp():
+    lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    return {line.split()[-1] for line in lines if "libgomp" in line}
+
+
+def test_no_second_team_of_threads():
+    """Another OpenMP library would bring its own, which hinder PyTorch's."""
+    torch.ones(1 << 20).sum()
+    before = openmp()
+    own = Kernels(compiled(SOURCE), torch.float32)
+    own.attend(torch.ones(9, 1, 32), *torch.ones(2, 1, 9, 32), torch.tensor([[0, 9, 0, 9]]), 1.0)
+    assert openmp() == before
