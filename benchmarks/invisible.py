@@ -127,8 +127,7 @@ class _World:
         question = {"question": f"What is the password of vault {name}?"}
         found = server.post("/v1/search", json=question, headers=headers).raise_for_status().json()
         yield document in {passage["document_id"] for passage in found["passages"]}
-        found = server.get("/v1/documents", params={"source": "board"}, headers=headers).json()
-        yield document in {each["id"] for each in found["data"]}
+        yield document in _listed(server, headers)
         yield server.get(f"/v1/documents/{document}", headers=headers).status_code != 404
 
     def delete(self, document: str) -> None:
@@ -149,3 +148,14 @@ class _World:
     def forbid(self, document: str) -> None:
         """Forbid ana to read anything."""
         self._cedar.write_text(self._before[1] + _FORBID)
+
+
+def _listed(server: httpx.Client, headers: dict[str, str]) -> set[str]:
+    """Ids of all pages of the list of documents."""
+    ids: set[str] = set()
+    asked: dict[str, str] | None = {"source": "board"}
+    while asked:
+        page = server.get("/v1/documents", params=asked, headers=headers).raise_for_status().json()
+        ids.update(each["id"] for each in page["data"])
+        asked = {**asked, "after": page["next"]} if page["next"] else None
+    return ids

@@ -256,17 +256,19 @@ class _World:
         self._became(("person", id), person, began)
 
     def _policy(self, name: str, began: int) -> None:
-        self._write("access.cedar", POLICIES[name])
+        if not self._write("access.cedar", POLICIES[name]):
+            self._became("policy", "closed", began)  # for a moment the file was empty: nobody may read
         self._became("policy", name, began)
 
-    def _write(self, name: str, text: str) -> None:
-        """Write a file as editors do: swapped in whole, or over the old one."""
+    def _write(self, name: str, text: str) -> bool:
+        """Write a file as editors do: swapped in whole, or over the old one; return which."""
         file = self.folder / "policies" / name
         beside = file.with_suffix(".new")
         target = beside if self.chance.random() < 0.5 else file
         target.write_text(text)
         if target == beside:
             beside.replace(file)
+        return target == beside
 
     def _became(self, key: object, value: Someone | Box | str | None, began: int) -> None:
         done = time.monotonic_ns() if began else 0

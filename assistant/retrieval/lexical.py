@@ -202,10 +202,14 @@ class LexicalIndex:
         return True
 
     def _write(self, documents: Documents) -> None:
-        """Write all new changes in one commit. A crash before `state.json` repeats them: no harm."""
+        """Write all new changes in one commit. A crash before `state.json` repeats them: no harm.
+
+        Files of a commit that was cut off go first: this one's would have their names.
+        """
         number = self.number
         writer = self._index.writer(heap_size=_WRITER_BYTES, num_threads=1)
         try:
+            writer.garbage_collect_files()
             for changes in follow(documents.changes, number, self._embedder):
                 self._add(writer, changes)
                 number = changes.number

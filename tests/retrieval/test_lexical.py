@@ -186,6 +186,27 @@ def test_processes_share_one_index_on_disk(open_index, documents, put, tmp_path,
     assert len(ids(index, "leave", all_classes(), 50)) == 11
 
 
+def test_a_commit_that_a_crash_cut_off_is_done_again(open_index, documents, put, all_classes, tmp_path):
+    """Its files are there, but not in the list of files; the next commit gives them the same names."""
+    folder = tmp_path / "lexical"
+    one, two = put("a", "annual leave"), put("b", "parental leave")
+    open_index().catch_up(documents)
+    before = {name: (folder / name).read_bytes() for name in ("meta.json", "state.json")}
+    documents.remove(one.id)
+    open_index().catch_up(documents)
+    assert list(folder.glob("*.del"))
+    for name, content_before in before.items():
+        (folder / name).write_bytes(content_before)
+
+    index = open_index()
+    index.catch_up(documents)
+
+    assert len(ids(index, "leave", all_classes())) == 1
+    documents.remove(two.id)
+    index.catch_up(documents)
+    assert ids(index, "leave", all_classes()) == []
+
+
 def test_scores_of_chosen_chunks_are_those_of_a_search(open_index, documents, put, all_classes):
     for number in range(5):
         put(f"{number}", f"annual leave {'leave ' * number}of kind {number}", title="Leave")
