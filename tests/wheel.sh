@@ -14,7 +14,7 @@ echo "== build"
 wheel=$(echo "$work"/dist/*.whl)
 others=$("$python" -m zipfile -l "$wheel" | awk 'NR > 1 { print $1 }' | cut -d/ -f1 | sort -u |
   grep -v -x -e assistant -e 'hybrid_assistant-.*\.dist-info' || true)
-"$python" -m zipfile -l "$wheel" | grep assistant/engine/kernels.c >/dev/null
+"$python" -m zipfile -l "$wheel" | grep assistant/engine/native/attention.c >/dev/null
 [ -z "$others" ] || { echo "the wheel holds more than assistant/: $others" >&2; exit 1; }
 
 echo "== install into an empty environment"

@@ -47,10 +47,15 @@ class Pass:
     """One forward pass: its plan, where its keys and values go, and what its rows read."""
 
     def __init__(self, plan: Plan, cache: KeyValues, groups: int, kernels: Kernels | None) -> None:
-        self.plan, self.cache, self.kernels = plan, cache, kernels
+        self.plan, self.cache = plan, cache
+        self.compiled = kernels if plan.view.tasks is not None else None
         self.reads = self.last = Reads(plan.view, cache, groups)
         if plan.last is not plan.view:
             self.last = Reads(plan.last, cache, groups)
+
+    def places(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return keys and values [heads, places, head_dim] of a layer, and where the rows' own go."""
+        return self.cache.keys[layer], self.cache.values[layer], self.plan.writes
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Remember keys and values [rows, heads, head_dim] of a layer."""
@@ -62,12 +67,12 @@ class Pass:
         cache.values[layer].index_copy_(1, writes, values.transpose(0, 1))
 
 
-def attend(query: Tensor, layer: int, reads: Reads, scale: float, kernels: Kernels | None) -> Tensor:
+def attend(query: Tensor, layer: int, reads: Reads, scale: float, compiled: Kernels | None) -> Tensor:
     """Return [rows, heads * head_dim] for `query` [rows, heads, head_dim]; its keys are there."""
     view = reads.view
-    if kernels and view.tasks is not None:
+    if compiled and view.tasks is not None:
         cache = reads.cache
-        return kernels.attend(query, cache.keys[layer], cache.values[layer], view.tasks, scale)
+        return compiled.attend(query, cache.keys[layer], cache.values[layer], view.tasks, scale)
     if reads.whole:
         return _taken(_decode(query, layer, view.runs[0], reads.runs[0], scale), reads.places)
     result = query.new_empty(query.shape[0], query.shape[1] * query.shape[2])

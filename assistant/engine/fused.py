@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import rms_norm, silu
 
 from assistant.engine.attention import Pass, attend
+from assistant.engine.kernels import Kernels
 from assistant.engine.mixed import Active, MixedLinear
 from assistant.engine.product import product_of
 
@@ -39,7 +40,8 @@ class FusedDecoder:
 
     def __init__(self, model: Any, active: Active, *, slots: int, packed: bool) -> None:  # noqa: ANN401
         inner = model.model
-        self._embed, self._rotary, self._norm = inner.embed_tokens, inner.rotary_emb, _Norm(inner.norm)
+        self._embed, self._rotary = inner.embed_tokens, inner.rotary_emb
+        self._norm = _Norm(inner.norm, active.kernels)
         last = len(inner.layers) - 1
         self._layers = [
             FusedLayer(layer, number, last=number == last, active=active, slots=slots, packed=packed)
@@ -113,9 +115,9 @@ class FusedLayer:
         packed: bool,
     ) -> None:
         attention, mlp = layer.self_attn, layer.mlp
-        self._number, self._last, self._active = number, last, active
+        self._number, self._last, self._active, self._kernels = number, last, active, active.kernels
         self._head_dim, self._scale = int(attention.head_dim), float(attention.scaling)
-        self._norms = [_Norm(getattr(layer, name)) for name in _NORMS]
+        self._norms = [_Norm(getattr(layer, name), self._kernels) for name in _NORMS]
         self._head_norms = [_Norm(getattr(attention, n)) for n in _HEAD_NORMS if hasattr(attention, n)]
         self._products = tuple(
             MixedLinear(product_of([getattr(home, name) for name in names], packed=packed), active, slots)
@@ -149,8 +151,10 @@ class FusedLayer:
                 return x[:0]
             x, query, reads = x[now.plan.keep], query[now.plan.keep], now.last
             self._active.mix = reads.view.mix
-        x = o.run(attend(query, self._number, reads, self._scale, now.kernels), added=x)
+        x = o.run(attend(query, self._number, reads, self._scale, now.compiled), added=x)
         both = gate_up.run(self._norms[1](x))
+        if self._kernels:
+            return down.run(self._kernels.gate(both), added=x)
         gate, up = both.narrow(1, 0, self._inner), both.narrow(1, self._inner, self._inner)
         return down.run(silu(gate).mul_(up), added=x)
 
@@ -158,6 +162,8 @@ class FusedLayer:
         """Write keys and values of `projected` [rows, out]; return its queries [rows, heads, head_dim]."""
         queries, keys = self._query, self._keys
         heads = projected.view(projected.shape[0], -1, self._head_dim)
+        if now.compiled:
+            return now.compiled.remember(heads, rotation, self._head_norms, *now.places(self._number))
         turned = heads.narrow(1, 0, queries + keys)
         if self._head_norms:
             parts = turned.split_with_sizes([queries, keys], 1)
@@ -182,14 +188,16 @@ def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
 class _Norm:
     """Root mean square norm over the last dimension (Zhang & Sennrich 2019)."""
 
-    def __init__(self, part: Any) -> None:  # noqa: ANN401 - transformers is untyped
-        self._weight, self._epsilon = part.weight.detach(), float(part.variance_epsilon)
-        self._zero = self._weight.new_zeros(())
+    def __init__(self, part: Any, kernels: Kernels | None = None) -> None:  # noqa: ANN401 - untyped
+        self.weight, self.epsilon, self._kernels = part.weight.detach(), float(part.variance_epsilon), kernels
+        self._zero = self.weight.new_zeros(())
 
     def __call__(self, x: Tensor) -> Tensor:
+        if self._kernels:
+            return self._kernels.norm(x, self.weight, self.epsilon)
         size = x.shape[-1]
         if x.shape[0] != 1 or x.dim() > 2 or not x.is_cpu:
-            return rms_norm(x, (size,), self._weight, self._epsilon)
+            return rms_norm(x, (size,), self.weight, self.epsilon)
         row = x.view(size).float()  # two kernels, where PyTorch's own takes five on a CPU
-        scale = (float(row.dot(row)) / size + self._epsilon) ** -0.5
-        return torch.addcmul(self._zero, x, self._weight, value=scale)
+        scale = (float(row.dot(row)) / size + self.epsilon) ** -0.5
+        return torch.addcmul(self._zero, x, self.weight, value=scale)

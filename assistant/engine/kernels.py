@@ -1,8 +1,8 @@
-"""Attention and the products of many adapters, compiled for this very CPU where there is a C compiler.
+"""Attention, adapters and what stands between products, compiled for this very CPU where there is a compiler.
 
-It owns compiling `kernels.c` (half a second, once a process, nothing is kept on disk) and calling it with
-tensors. They are computed by OpenMP's threads, PyTorch's own: its library is in the process already. It
-refuses GPUs and other dtypes than float32 and bfloat16; without it the engine runs on PyTorch's operators.
+It owns compiling what is in `native/` (a second, once a process, nothing is kept on disk) and calling it
+with tensors. OpenMP's threads compute, PyTorch's own: its library is in the process already. It refuses GPUs
+and other dtypes than float32 and bfloat16; without it the engine runs on PyTorch's operators.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import os
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
 _FLAGS = {torch.float32: (), torch.bfloat16: ("-DBFLOAT16",)}
 _COMPILED = ("-O3", "-march=native", "-std=gnu11", "-fopenmp", "-fPIC")
 _LONGEST_S = 120
-_PLACE, _NUMBER, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+_SOURCES = Path(__file__).with_name("native")
+_KINDS = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "r": ctypes.c_float}
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ def kernels(dtype: torch.dtype) -> Kernels | None:
     if dtype not in _FLAGS:
         return None
     try:
-        made = Kernels(compiled(Path(__file__).with_name("kernels.c"), _FLAGS[dtype]), dtype)
+        made = Kernels(compiled(sorted(_SOURCES.glob("*.c")), _FLAGS[dtype]), dtype)
         if agree(made):
             return made
         why = "they do not compute what PyTorch computes"
@@ -44,8 +47,8 @@ def kernels(dtype: torch.dtype) -> Kernels | None:
     return None
 
 
-def compiled(source: Path, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
-    """Compile a C file with `$CC` (or `cc`) and load it.
+def compiled(sources: Sequence[Path], flags: Sequence[str] = ()) -> ctypes.CDLL:
+    """Compile C files with `$CC` (or `cc`) and load it.
 
     Raises:
         OSError: there is no compiler, or what it made cannot be loaded here.
@@ -53,14 +56,15 @@ def compiled(source: Path, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     """
     compiler = shlex.split(os.environ.get("CC", "cc"))
     with tempfile.TemporaryDirectory() as folder:
-        parts = str(Path(folder) / "kernels.o"), str(Path(folder) / "kernels.so")
         # linked without OpenMP's library: a second one would bring a second team of threads
         for command in (
-            [*compiler, *_COMPILED, *flags, "-c", str(source), "-o", parts[0]],
-            [*compiler, "-shared", parts[0], "-lm", "-o", parts[1]],
+            [*compiler, *_COMPILED, *flags, "-c", *map(str, sources)],
+            [*compiler, "-shared", *(f"{source.stem}.o" for source in sources), "-lm", "-o", "kernels.so"],
         ):
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=_LONGEST_S)  # noqa: S603
-        return ctypes.CDLL(parts[1], mode=os.RTLD_NOW | os.RTLD_LOCAL)
+            subprocess.run(  # noqa: S603
+                command, check=True, capture_output=True, text=True, timeout=_LONGEST_S, cwd=folder
+            )
+        return ctypes.CDLL(str(Path(folder) / "kernels.so"), mode=os.RTLD_NOW | os.RTLD_LOCAL)
 
 
 def agree(made: Kernels) -> bool:
@@ -77,26 +81,30 @@ def agree(made: Kernels) -> bool:
     added = y.float() + x.float() @ a.float().T @ b.float()
     made.add(x, y, a[None, None], b[None, None], ends, groups)
     coarse = 0.03 if made.dtype == torch.bfloat16 else 1e-4
-    pairs = (attended, wanted), (y, added)
+    weight = b[0]
+    normed = made.norm(x, weight, 1e-5), rms_norm(x.float(), (64,), weight.float(), 1e-5)
+    gated = made.gate(x), silu(x[:, :32].float()) * x[:, 32:].float()
+    pairs = (attended, wanted), (y, added), normed, gated
     return all(bool((one.float() - other).abs().max() < coarse * other.abs().max()) for one, other in pairs)
 
 
+class Norm(Protocol):
+    """A root mean square norm."""
+
+    weight: Tensor
+    epsilon: float
+
+
 class Kernels:
-    """The functions of `kernels.c` for one dtype, on tensors of the CPU."""
+    """The functions of `native/` for one dtype, on tensors of the CPU."""
 
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self._attend, self._add = library.attend, library.add_adapters
-        self._attend.argtypes = (
-            *(_PLACE, _NUMBER, _PLACE, _PLACE, _PLACE, _NUMBER, _NUMBER, _NUMBER, _NUMBER),
-            *(_PLACE, _NUMBER, _REAL),
-        )
-        self._attend.restype = None
-        self._add.argtypes = (
-            *(_PLACE, _NUMBER, _NUMBER, _PLACE, _NUMBER, _NUMBER),
-            *(_PLACE, _PLACE, _NUMBER, _NUMBER, _PLACE, _PLACE, _NUMBER),
-        )
-        self._add.restype = ctypes.c_int
+        self._attend = _function(library.attend, "p n ppp nnnn p n r")
+        self._add = _function(library.add_adapters, "p nn p nn pp nn pp n", ctypes.c_int)
+        self._norm = _function(library.norm, "p n p r p nn")
+        self._gate = _function(library.gate, "pp nn")
+        self._remember = _function(library.remember, "ppppp r pppp nnnnn")
         self._multiple, self._queries, self._dim = (
             int(getattr(library, name)()) for name in ("multiple", "most_queries", "most_dim")
         )
@@ -142,3 +150,49 @@ class Kernels:
         )  # fmt: skip
         if failed:
             raise MemoryError("no memory for the adapters' products")
+
+    def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        """Return `x` [rows, size] by its inverse root mean square and `weight` [size]."""
+        rows, size = x.shape
+        result = x.new_empty(rows, size)
+        self._norm(x.data_ptr(), x.stride(0), weight.data_ptr(), epsilon, result.data_ptr(), rows, size)
+        return result
+
+    def gate(self, both: Tensor) -> Tensor:
+        """Return silu(gate) * up [rows, size] of `both` [rows, 2 * size], contiguous, gate first."""
+        rows, size = both.shape[0], both.shape[1] // 2
+        result = both.new_empty(rows, size)
+        self._gate(both.data_ptr(), result.data_ptr(), rows, size)
+        return result
+
+    def remember(
+        self, projected: Tensor, rotation: tuple[Tensor, Tensor], norms: Sequence[Norm],
+        keys: Tensor, values: Tensor, writes: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Write a layer's keys and values into the arena; return its queries [rows, heads, head_dim].
+
+        Args:
+            projected: [rows, query heads + key heads + value heads, head_dim], contiguous.
+            rotation: cos and sin [rows, 1, head_dim], the left half of sin negative.
+            norms: of queries and of keys, where they are normed first.
+            keys, values: [key heads, places, head_dim] of the layer, written at `writes` [rows].
+        """
+        rows, heads, size = projected.shape
+        queries = heads - 2 * keys.shape[0]
+        result = projected.new_empty(rows, queries, size)
+        cos, sin = rotation
+        of_query, of_key = (part.weight.data_ptr() for part in norms) if norms else (None, None)
+        epsilon = norms[0].epsilon if norms else 0.0
+        self._remember(
+            projected.data_ptr(), cos.data_ptr(), sin.data_ptr(), of_query, of_key, epsilon,
+            result.data_ptr(), keys.data_ptr(), values.data_ptr(), writes.data_ptr(),
+            rows, queries, keys.shape[0], keys.shape[1], size,
+        )  # fmt: skip
+        return result
+
+
+def _function(function: Any, arguments: str, result: type | None = None) -> Any:  # noqa: ANN401 - untyped
+    """Say what a C function takes: p for a pointer, n for a number, r for a real one."""
+    function.argtypes = tuple(_KINDS[kind] for kind in arguments.replace(" ", ""))
+    function.restype = result
+    return function

@@ -145,7 +145,7 @@ def _attention(
     """Attention of a layer that is not fused; query [1, heads, rows, head_dim]."""
     now.write(module.layer_idx, key[0].transpose(0, 1), value[0].transpose(0, 1))
     rows = query[0].transpose(0, 1).contiguous()
-    return attend(rows, module.layer_idx, now.reads, scaling, now.kernels).view(1, *rows.shape), None
+    return attend(rows, module.layer_idx, now.reads, scaling, now.compiled).view(1, *rows.shape), None
 
 
 def mix_linears(

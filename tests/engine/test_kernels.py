@@ -3,20 +3,22 @@
 import logging
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
 from assistant.engine import kernels as module
+from assistant.engine.fused import rotate, rotated
 from assistant.engine.kernels import Kernels, compiled, kernels
 from assistant.engine.lanes import Lane
 from assistant.engine.mix import Use
 from assistant.engine.plan import Compiled, Span, plan
 
-SOURCE = Path(module.__file__).with_name("kernels.c")
+SOURCES = sorted(module._SOURCES.glob("*.c"))
 DTYPES = (torch.float32, torch.bfloat16)
 SMALLER = ((), ("-mno-avx512bf16",), ("-mno-avx512f",), ("-mno-avx512f", "-mno-avx2", "-mno-avx"))
 """What the compiler is told to leave out; nothing on a CPU that has none of it."""
@@ -31,10 +33,15 @@ def built():
 
     def build(dtype, without):
         if (dtype, without) not in known:
-            known[dtype, without] = Kernels(compiled(SOURCE, (*module._FLAGS[dtype], *without)), dtype)
+            known[dtype, without] = Kernels(compiled(SOURCES, (*module._FLAGS[dtype], *without)), dtype)
         return known[dtype, without]
 
     return build
+
+
+class Weighted(NamedTuple):
+    weight: torch.Tensor
+    epsilon: float
 
 
 def close(got, want):
@@ -139,6 +146,48 @@ def test_groups_of_rows_get_their_own_adapter(built, without, data, dtype, input
         close(y, want)
 
 
+@pytest.mark.parametrize("without", SMALLER)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "size"), [(1, 3), (9, 32), (40, 50), (3, 576)])
+def test_norms_and_gates(built, without, dtype, rows, size):
+    torch.manual_seed(0)
+    own = built(dtype, without)
+    x = torch.randn(rows, 2 * size).mul(3).to(dtype)
+    weight, part = torch.randn(size).to(dtype), x[:, :size]
+    close(own.norm(part, weight, 1e-5), rms_norm(part.float(), (size,), weight.float(), 1e-5))
+    close(own.gate(x), silu(part.float()) * x[:, size:].float())
+
+
+def test_gates_far_from_zero(built):
+    x = torch.tensor([[-200.0, -88.0, 0.0, 88.0, 200.0, 1.0, 1.0, 1.0, 1.0, 1.0]])
+    close(built(torch.float32, ()).gate(x), silu(x[:, :5]))
+
+
+@pytest.mark.parametrize("without", SMALLER)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize(("rows", "queries", "keys", "dim"), [(1, 2, 1, 32), (20, 6, 2, 64), (9, 1, 1, 96)])
+def test_heads_are_turned_and_remembered(built, without, dtype, normed, rows, queries, keys, dim):
+    torch.manual_seed(0)
+    projected = torch.randn(rows, queries + 2 * keys, dim).to(dtype)
+    angles = torch.randn(1, rows, dim // 2).repeat(1, 1, 2)
+    rotation = rotated(angles.cos().to(dtype), angles.sin().to(dtype))
+    norms = [Weighted(torch.randn(dim).to(dtype), 1e-5) for _ in range(2)] if normed else []
+    arena, writes = torch.zeros(2, keys, 3 * rows, dim, dtype=dtype), 3 * torch.randperm(rows)
+    turned = projected[:, : queries + keys].float()
+    if normed:
+        own = turned.split([queries, keys], 1)
+        turned = torch.cat(
+            [rms_norm(part, (dim,), n.weight.float(), 1e-5) for part, n in zip(own, norms, strict=True)], 1
+        )
+    turned = rotate(turned, tuple(part.float() for part in rotation))
+    got = built(dtype, without).remember(projected, rotation, norms, *arena, writes)
+    close(got, turned[:, :queries])
+    close(arena[0, :, writes], turned[:, queries:].transpose(0, 1))
+    assert torch.equal(arena[1, :, writes], projected[:, queries + keys :].transpose(0, 1))
+    assert not arena[:, :, 1::3].any() and not arena[:, :, 2::3].any()
+
+
 def test_a_plan_lists_tasks_and_groups():
     lane = Lane(64, 64)
     spans = [
@@ -173,11 +222,17 @@ class TestWithoutACompiler:
         bad = tmp_path / "bad.c"
         bad.write_text("int main( {", encoding="utf-8")
         with pytest.raises(subprocess.CalledProcessError) as raised:
-            compiled(bad)
+            compiled([bad])
         assert "bad.c" in raised.value.stderr
 
     @pytest.mark.parametrize(
-        ("name", "wrong"), [("add", lambda *_: None), ("attend", lambda _, query, *__: query.flatten(1))]
+        ("name", "wrong"),
+        [
+            ("add", lambda *_: None),
+            ("attend", lambda _, query, *__: query.flatten(1)),
+            ("norm", lambda _, x, *__: x),
+            ("gate", lambda _, x: x[:, :32]),
+        ],
     )
     def test_kernels_that_compute_something_else_are_not_used(self, monkeypatch, caplog, name, wrong):
         monkeypatch.setattr(Kernels, name, wrong)
@@ -202,6 +257,6 @@ def test_no_second_team_of_threads():
     """Another OpenMP library would bring its own, which hinder PyTorch's."""
     torch.ones(1 << 20).sum()
     before = openmp()
-    own = Kernels(compiled(SOURCE), torch.float32)
+    own = Kernels(compiled(SOURCES), torch.float32)
     own.attend(torch.ones(9, 1, 32), *torch.ones(2, 1, 9, 32), torch.tensor([[0, 9, 0, 9]]), 1.0)
     assert openmp() == before
