@@ -48,7 +48,7 @@ def kernels(dtype: torch.dtype) -> Kernels | None:
 
 
 def compiled(sources: Sequence[Path], flags: Sequence[str] = ()) -> ctypes.CDLL:
-    """Compile C files with `$CC` (or `cc`) and load it.
+    """Compile C files with `$CC` (or `cc`) and load what comes of them.
 
     Raises:
         OSError: there is no compiler, or what it made cannot be loaded here.
@@ -119,13 +119,16 @@ class Kernels:
         """Return what rows read in the arena, [rows, heads * head_dim].
 
         Args:
-            query: [rows, heads, head_dim], each row's heads one after another.
+            query: [rows, heads, head_dim], each row's heads one after another; in another dtype, so is
+                what is returned.
             keys, values: [key heads, places, head_dim] of a layer; the rows' own are there.
             tasks: [tasks, 4] int64: first row, rows, offset of the request's lane, how many of its tokens
                 the last of these rows sees; each row before sees one less. Every row is in one task.
             scale: of scores.
         """
         rows, heads, size = query.shape
+        if query.dtype != self.dtype:
+            return self.attend(query.to(self.dtype), keys, values, tasks, scale).to(query.dtype)
         if query.stride(1) != size or query.stride(2) != 1:
             query = query.contiguous()
         result = query.new_empty(rows, heads * size)

@@ -93,6 +93,14 @@ def test_every_row_sees_its_own_tokens_up_to_itself(built, without, data, dtype,
     close(got, attention(query, *arena, tasks, dim**-0.5))
 
 
+def test_a_query_of_another_dtype_is_answered_in_it(built):
+    own = built(torch.bfloat16, ())
+    arena, query = torch.randn(2, 1, 9, 32).bfloat16(), torch.randn(9, 1, 32)
+    got = own.attend(query, *arena, torch.tensor([[0, 9, 0, 9]]), 0.2)
+    assert got.dtype == torch.float32
+    assert (got - attention(query, *arena, [(0, 9, 0, 9)], 0.2)).abs().max() < 0.05
+
+
 def test_scores_far_apart_leave_the_largest_alone(built):
     own = built(torch.float32, ())
     keys = torch.zeros(1, 100, 32)
