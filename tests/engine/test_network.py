@@ -9,6 +9,7 @@ from transformers import (
     GraniteConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
     Qwen2Config,
     Qwen3Config,
 )
@@ -38,8 +39,9 @@ CONFIGS = {
     "mistral": (MistralConfig(**COMMON, sliding_window=None), Network, True),
     "mistral-window": (MistralConfig(**COMMON, sliding_window=16), PlainNetwork, False),
     "granite": (GraniteConfig(**COMMON, residual_multiplier=0.5, attention_multiplier=0.1), None, False),
-    "granite-wide-heads": (GraniteConfig(**{**COMMON, "hidden_size": 128}), None, False),
+    "olmo2-wide-heads": (Olmo2Config(**{**COMMON, "hidden_size": 128}), Network, False),
     "gemma2": (Gemma2Config(**COMMON, head_dim=8, sliding_window=16), PlainNetwork, False),
+    "gpt2-wide-heads": (GPT2Config(vocab_size=128, n_embd=128, n_head=4, n_layer=3), Network, False),
     "gpt2": (GPT2Config(vocab_size=128, n_embd=32, n_layer=3, n_head=4, n_positions=512), None, False),
 }
 
