@@ -1,8 +1,8 @@
 """Attention, adapters and what stands between products, compiled for this very CPU where there is a compiler.
 
 It owns compiling what is in `native/` (a second, once a process, nothing is kept on disk) and calling it
-with tensors. OpenMP's threads compute, PyTorch's own: its library is in the process already. It refuses GPUs
-and other dtypes than float32 and bfloat16; without it the engine runs on PyTorch's operators.
+with tensors. OpenMP's threads compute, PyTorch's own: its library is in the process already. It refuses
+other dtypes than float32 and bfloat16 and is for CPUs; without it the engine runs on PyTorch's operators.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ def kernels(dtype: torch.dtype) -> Kernels | None:
         if agree(made):
             return made
         why = "they do not compute what PyTorch computes"
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         why = str(getattr(error, "stderr", None) or error).strip()
     log.warning("No compiled kernels, PyTorch's operators are used (slower): %s", why)
     return None
@@ -51,10 +51,11 @@ def compiled(sources: Sequence[Path], flags: Sequence[str] = ()) -> ctypes.CDLL:
     """Compile C files with `$CC` (or `cc`) and load what comes of them.
 
     Raises:
+        ValueError: `$CC` is no command.
         OSError: there is no compiler, or what it made cannot be loaded here.
         subprocess.SubprocessError: it refused (its words are in `stderr`), or took minutes.
     """
-    compiler = shlex.split(os.environ.get("CC", "cc"))
+    compiler = shlex.split(os.environ.get("CC") or "cc")
     with tempfile.TemporaryDirectory() as folder:
         # linked without OpenMP's library: a second one would bring a second team of threads
         for command in (
@@ -62,35 +63,69 @@ def compiled(sources: Sequence[Path], flags: Sequence[str] = ()) -> ctypes.CDLL:
             [*compiler, "-shared", *(f"{source.stem}.o" for source in sources), "-lm", "-o", "kernels.so"],
         ):
             subprocess.run(  # noqa: S603
-                command, check=True, capture_output=True, text=True, timeout=_LONGEST_S, cwd=folder
+                command,
+                check=True,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_LONGEST_S,
+                cwd=folder,
             )
         return ctypes.CDLL(str(Path(folder) / "kernels.so"), mode=os.RTLD_NOW | os.RTLD_LOCAL)
 
 
 def agree(made: Kernels) -> bool:
     """Whether kernels give what PyTorch's operators give: a compiler's mistake must not reach an answer."""
-    draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
-    query, keys, values = (part.to(made.dtype) for part in draw(3, 40, 1, 64))
-    x, y, a, b = (draw(40, size).to(made.dtype) for size in (64, 64, 64, 64))
-    ends, groups = torch.tensor([0, 64]), torch.tensor([[0, 40, 0, 40]])
-    tasks = torch.tensor([[row, 1, 0, row + 1] for row in range(20)] + [[20, 20, 0, 40]])
-    heads = [part.transpose(0, 1).contiguous() for part in (query, keys, values)]
-    own, read, kept = (part[None].float() for part in heads)
-    wanted = scaled_dot_product_attention(own, read, kept, is_causal=True)[0, 0]
-    attended = made.attend(query, heads[1], heads[2], tasks, 64**-0.5)
-    added = y.float() + x.float() @ a.float().T @ b.float()
-    made.add(x, y, a[None, None], b[None, None], ends, groups)
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*size: int) -> Tensor:
+        return torch.randn(*size, generator=generator).to(made.dtype)
+
     coarse = 0.03 if made.dtype == torch.bfloat16 else 1e-4
-    weight = b[0]
-    normed = made.norm(x, weight, 1e-5), rms_norm(x.float(), (64,), weight.float(), 1e-5)
-    gated = made.gate(x), silu(x[:, :32].float()) * x[:, 32:].float()
-    pairs = (attended, wanted), (y, added), normed, gated
-    return all(bool((one.float() - other).abs().max() < coarse * other.abs().max()) for one, other in pairs)
+    return all(
+        bool((one.float() - other).abs().max() < coarse * other.abs().max())
+        for one, other in (*_heads(made, drawn), *_products(made, drawn))
+    )
+
+
+def _heads(made: Kernels, drawn: Callable[..., Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what a prompt's one head is turned into and attends to, by kernels and by PyTorch."""
+    heads, weight, cos, sin = drawn(40, 3, 64), drawn(64), drawn(40, 1, 64), drawn(40, 1, 64)
+    keys, values = torch.zeros(2, 1, 40, 64, dtype=made.dtype)
+    query = made.remember(heads, (cos, sin), [_Weight(weight, 1e-5)] * 2, keys, values, torch.arange(40))
+    normed = rms_norm(heads[:, :2].float(), (64,), weight.float(), 1e-5)
+    turned = normed * cos.float() + normed.roll(32, 2) * sin.float()
+    yield torch.cat((query, keys.transpose(0, 1)), 1), turned
+    tasks = torch.tensor([[row, 1, 0, row + 1] for row in range(20)] + [[20, 20, 0, 40]])
+    own, others = turned.transpose(0, 1)
+    attended = scaled_dot_product_attention(
+        own[None], others[None], heads[None, :, 2].float(), is_causal=True
+    )
+    yield made.attend(query, keys, values, tasks, 64**-0.5), attended[0]
+
+
+def _products(made: Kernels, drawn: Callable[..., Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an adapter of two parts, a norm and a gate, by kernels and by PyTorch."""
+    x, y, a, b, weight = drawn(40, 64), drawn(40, 64), drawn(2, 2, 16, 64), drawn(2, 2, 16, 64), drawn(64)
+    one, other = (x.float() @ a[1, part].float().T @ b[1, part].float() for part in (0, 1))
+    added = y.float() + torch.cat((one[:, :32], other[:, 32:]), 1)
+    made.add(x, y, a, b, torch.tensor([0, 32, 64]), torch.tensor([[0, 40, 1, 16]]))
+    yield y, added
+    yield made.norm(x, weight, 1e-5), rms_norm(x.float(), (64,), weight.float(), 1e-5)
+    yield made.gate(x), silu(x[:, :32].float()) * x[:, 32:].float()
 
 
 class Norm(Protocol):
-    """A root mean square norm."""
+    """A root mean square norm: its weight [size] and what is added to the mean square."""
 
+    @property
+    def weight(self) -> Tensor: ...  # noqa: D102
+
+    @property
+    def epsilon(self) -> float: ...  # noqa: D102
+
+
+class _Weight(NamedTuple):
     weight: Tensor
     epsilon: float
 
@@ -139,13 +174,15 @@ class Kernels:
         return result
 
     def add(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor, ends: Tensor, groups: Tensor) -> None:
-        """Add to `y` [rows, out] what adapters give for `x` [rows, in].
+        """Add to `y` [rows, out], its columns side by side, what adapters give for `x` [rows, in].
 
         Args:
             a, b: [slots, parts, room, in] and [slots, parts, room, out], contiguous; room is even.
             ends: [parts + 1] int64: part p has the columns from `ends[p]` to `ends[p + 1]`.
             groups: [groups, 4] int64: first row, rows, slot, rank. No row is in two.
         """
+        if x.stride(1) != 1:
+            x = x.contiguous()
         failed = self._add(
             x.data_ptr(), x.stride(0), x.shape[1], y.data_ptr(), y.stride(0), y.shape[1],
             a.data_ptr(), b.data_ptr(), a.shape[1], a.shape[2], ends.data_ptr(), groups.data_ptr(),
@@ -155,7 +192,7 @@ class Kernels:
             raise MemoryError("no memory for the adapters' products")
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        """Return `x` [rows, size] by its inverse root mean square and `weight` [size]."""
+        """Return `x` [rows, size], its columns side by side, by its inverse root mean square and `weight`."""
         rows, size = x.shape
         result = x.new_empty(rows, size)
         self._norm(x.data_ptr(), x.stride(0), weight.data_ptr(), epsilon, result.data_ptr(), rows, size)

@@ -53,9 +53,13 @@ class Grouped:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Groups of rows for the compiled product: `groups` [groups, 4]: first row, rows, slot, rank."""
+    """Groups of the first `rows`, for the compiled product.
+
+    `groups` [groups, 4]: first row, how many, slot, rank.
+    """
 
     groups: Tensor
+    rows: int
 
 
 Mix = tuple[Sliced | Grouped | Listed, ...]
@@ -64,7 +68,7 @@ Mix = tuple[Sliced | Grouped | Listed, ...]
 def listed(slices: Sequence[Sliced]) -> Mix:
     """Return the mix of slices of any sizes as one compiled product."""
     rows = [(part.start, part.stop - part.start, part.slot, part.rank) for part in slices]
-    return (Listed(torch.tensor(rows)),) if rows else ()
+    return (Listed(torch.tensor(rows), max(part.stop for part in slices)),) if rows else ()
 
 
 @dataclass(frozen=True, slots=True)

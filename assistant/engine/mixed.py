@@ -90,7 +90,7 @@ class MixedLinear(nn.Module):
         y = self._product(x, added)
         for part in self._active.mix if self._targeted else ():
             if isinstance(part, Listed):
-                assert self._active.kernels, "only a network with kernels lists its groups"
+                assert self._active.kernels and part.rows <= x.shape[0], "a plan is for these rows, compiled"
                 self._active.kernels.add(x, y, self._a, self._b, self._ends, part.groups)
             elif isinstance(part, Grouped):
                 self._add_grouped(part, x[part.start : part.stop], y[part.start : part.stop])

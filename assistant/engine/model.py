@@ -6,6 +6,7 @@ cache of keys and values and the choice of path. It refuses to know of queues, t
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ from assistant.errors import ModelError
 
 _MANY = 48
 """From so many tokens on, a step runs in the arithmetic that is best for prompts."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Logits:
@@ -117,15 +121,19 @@ def _network(
 ) -> Network | PlainNetwork:
     """Read the weights and choose the path: the plan's, if it gives what transformers' own forward gives."""
     model = _read(folder, arithmetic.dtype, device)
-    if reads_everything(model.config):
-        with torch.inference_mode():
-            probe = torch.randint(model.config.vocab_size, (24,), generator=torch.Generator().manual_seed(0))
-            wanted = model(input_ids=probe[None].to(device), use_cache=False).logits[0].float()
-            own = kernels(arithmetic.dtype) if compiled and device == "cpu" else None
-            network = Network(model, packed=arithmetic.packed, slots=slots, kernels=own)
+    if not reads_everything(model.config):
+        return PlainNetwork(model, slots=slots)
+    with torch.inference_mode():
+        probe = torch.randint(model.config.vocab_size, (24,), generator=torch.Generator().manual_seed(0))
+        wanted = model(input_ids=probe[None].to(device), use_cache=False).logits[0].float()
+        own = kernels(arithmetic.dtype) if compiled and device == "cpu" else None
+        for tried in dict.fromkeys((own, None)):
+            network = Network(model, packed=arithmetic.packed, slots=slots, kernels=tried)
             if agrees(network, probe.tolist(), wanted):
+                if tried is not own:
+                    log.warning("The kernels do not fit this model: PyTorch's operators are used (slower).")
                 return network
-        model = _read(folder, arithmetic.dtype, device)
+            model = _read(folder, arithmetic.dtype, device)
     return PlainNetwork(model, slots=slots)
 
 

@@ -93,6 +93,28 @@ def test_every_row_sees_its_own_tokens_up_to_itself(built, without, data, dtype,
     close(got, attention(query, *arena, tasks, dim**-0.5))
 
 
+@pytest.mark.parametrize("without", SMALLER)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("queries", [1, 9])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("where", ["query", "key", "value"])
+def test_what_is_no_number_stays_so(built, without, dtype, queries, bad, where):
+    """A broken adapter must not be answered with the mean of what was read: the sampler looks for it."""
+    query, arena = torch.ones(queries, 1, 32), torch.ones(2, 1, 40, 32)
+    {"query": query[:, 0], "key": arena[0, 0, 3:4], "value": arena[1, 0, 3:4]}[where][:] = bad
+    tasks = torch.tensor([[0, queries, 0, 40]])
+    got = built(dtype, without).attend(query.to(dtype), *arena.to(dtype), tasks, 1.0)
+    ignored = where == "key" and bad == -torch.inf  # a weight of zero
+    assert bool(got.isfinite().all()) is ignored
+    assert ignored or not got.isfinite().any()
+
+
+def test_a_gate_keeps_what_is_no_number(built):
+    x = torch.ones(1, 64)
+    x[0, 3] = x[0, 40] = torch.nan
+    assert built(torch.float32, ()).gate(x).isnan().nonzero()[:, 1].tolist() == [3, 8]
+
+
 def test_a_query_of_another_dtype_is_answered_in_it(built):
     own = built(torch.bfloat16, ())
     arena, query = torch.randn(2, 1, 9, 32).bfloat16(), torch.randn(9, 1, 32)
@@ -196,6 +218,15 @@ def test_heads_are_turned_and_remembered(built, without, dtype, normed, rows, qu
     assert not arena[:, :, 1::3].any() and not arena[:, :, 2::3].any()
 
 
+def test_columns_apart_are_put_together(built):
+    torch.manual_seed(0)
+    x, a, b = torch.randn(5, 32), torch.randn(1, 1, 2, 32), torch.randn(1, 1, 2, 16)
+    ends, groups, (y, apart) = torch.tensor([0, 16]), torch.tensor([[0, 5, 0, 2]]), torch.zeros(2, 5, 16)
+    built(torch.float32, ()).add(x, y, a, b, ends, groups)
+    built(torch.float32, ()).add(x.T.contiguous().T, apart, a, b, ends, groups)
+    assert y.any() and torch.equal(y, apart)
+
+
 def test_a_plan_lists_tasks_and_groups():
     lane = Lane(64, 64)
     spans = [
@@ -226,6 +257,16 @@ class TestWithoutACompiler:
             assert kernels(torch.float32) is None
         assert "/nowhere/cc" in caplog.text and "slower" in caplog.text
 
+    @pytest.mark.parametrize(("words", "why"), [('"gcc', "closing quotation"), ("false", "non-zero")])
+    def test_a_compiler_that_is_no_command(self, monkeypatch, caplog, words, why):
+        monkeypatch.setenv("CC", words)
+        assert kernels(torch.float32) is None
+        assert why in caplog.text
+
+    def test_an_empty_name_is_the_usual_compiler(self, monkeypatch):
+        monkeypatch.setenv("CC", "")
+        assert isinstance(kernels(torch.float32), Kernels)
+
     def test_what_the_compiler_says_is_told(self, tmp_path):
         bad = tmp_path / "bad.c"
         bad.write_text("int main( {", encoding="utf-8")
@@ -240,6 +281,7 @@ class TestWithoutACompiler:
             ("attend", lambda _, query, *__: query.flatten(1)),
             ("norm", lambda _, x, *__: x),
             ("gate", lambda _, x: x[:, :32]),
+            ("remember", lambda _, heads, *__: heads[:, :1]),
         ],
     )
     def test_kernels_that_compute_something_else_are_not_used(self, monkeypatch, caplog, name, wrong):

@@ -1,5 +1,7 @@
 """Plans against transformers' own forward, over architectures: tiny random models of each."""
 
+from functools import partial
+
 import pytest
 import torch
 from transformers import (
@@ -14,6 +16,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from assistant.engine.kernels import Kernels, kernels
 from assistant.engine.model import Model
 from assistant.engine.network import Network
 from assistant.engine.plain import PlainNetwork
@@ -123,6 +126,22 @@ def test_what_an_earlier_request_left_in_a_lane_is_not_seen(loaded):
         rows = model.run([Span(lane=lane, start=len(sequence), tokens=[3])]).rows
         torch.testing.assert_close(rows[0], wanted(reference, [*sequence, 3])[-1], atol=2e-4, rtol=1e-3)
         model.give_back(lane)
+
+
+@pytest.mark.skipif(kernels(torch.float32) is None, reason="there is no C compiler here")
+def test_kernels_that_do_not_fit_a_model_are_left_out(tmp_path, monkeypatch, caplog):
+    """PyTorch's operators take their place; the path for strange models would serve one request at a time."""
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(LlamaConfig(**COMMON, head_dim=32)).save_pretrained(tmp_path)
+    load = partial(
+        Model.load, tmp_path, dtype="float32", device="cpu", prepack="auto", slots=2, cache_bytes=1 << 22
+    )
+    assert load(batch_size=1)[0].compiled and not caplog.text
+    monkeypatch.setattr(Kernels, "norm", lambda _, x, *__: x)
+    model, _ = load(batch_size=1)
+    assert type(model.networks[0]) is Network and model.networks[0].fused
+    assert not model.compiled
+    assert "do not fit this model" in caplog.text
 
 
 def test_a_damaged_folder_is_named(tmp_path):

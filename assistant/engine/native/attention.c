@@ -125,7 +125,7 @@ static void attend_one(const element *query, int64_t stride, element *out, int64
             *(units *)&r->query[q][d] = read_units(query + (span.row + row) * stride + head * dim + d);
         memset(r->result[q], 0, dim * sizeof(float));
         memset(r->weights[q], 0, sizeof r->weights[q]);
-        r->largest[q] = -1e30f;
+        r->largest[q] = -INFINITY;
         r->total[q] = all(0);
     }
     for (int64_t start = 0; start < span.length; start += KEYS) {

@@ -17,7 +17,7 @@
 #endif
 
 typedef float vec __attribute__((vector_size(4 * WIDE), aligned(4), may_alias));
-typedef uint32_t bits __attribute__((vector_size(4 * WIDE), aligned(4), may_alias));
+typedef uint32_t bits __attribute__((vector_size(4 * WIDE), aligned(2), may_alias));
 typedef int32_t ints __attribute__((vector_size(4 * WIDE), aligned(4), may_alias));
 typedef uint16_t halves __attribute__((vector_size(2 * WIDE), aligned(2), may_alias));
 
@@ -41,7 +41,6 @@ typedef float unit;
 typedef vec units;
 static inline vec multiply_add(vec sum, units a, units b) { return sum + a * b; }
 #endif
-
 
 /* Products as they go in: pairs of bfloat16, or floats. */
 #if UNIT == 2
@@ -158,7 +157,7 @@ static inline float largest_of(vec v) {
 /* 2 to the power of x, for x at most 0: 2^whole by the exponent's bits, 2^rest by its Taylor series. */
 static inline vec power_of_two(vec x) {
     const vec shift = all(12582912.0f); /* 1.5 * 2^23: a float of this size has no room for fractions */
-    x = larger(x, all(-126.0f));
+    x = larger(all(-126.0f), x); /* in this order what is no number stays so */
     vec whole = x + shift;
     vec rest = x - (whole - shift);
     vec sum = all(1.5403530e-4f);
