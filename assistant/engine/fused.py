@@ -36,18 +36,27 @@ class FusedDecoder:
         active: where the mix of the running step stands.
         slots: how many adapters can be resident.
         packed: whether weights are kept in oneDNN's layout.
+        few: what computes products of few rows, if they are computed in another way.
     """
 
-    def __init__(self, model: Any, active: Active, *, slots: int, packed: bool) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - transformers is untyped
+        active: Active,
+        *,
+        slots: int,
+        packed: bool,
+        few: Kernels | None = None,
+    ) -> None:
         inner = model.model
         self._embed, self._rotary = inner.embed_tokens, inner.rotary_emb
         self._norm = _Norm(inner.norm, active.kernels)
         last = len(inner.layers) - 1
         self._layers = [
-            FusedLayer(layer, number, last=number == last, active=active, slots=slots, packed=packed)
+            FusedLayer(layer, number, last=number == last, active=active, slots=slots, packed=packed, few=few)
             for number, layer in enumerate(inner.layers)
         ]
-        self._head = product_of([model.lm_head], packed=packed)
+        self._head = product_of([model.lm_head], packed=packed, few=few)
         inner.layers = nn.ModuleList()
 
     def parts(self) -> dict[str, tuple[MixedLinear, int]]:
@@ -113,6 +122,7 @@ class FusedLayer:
         active: Active,
         slots: int,
         packed: bool,
+        few: Kernels | None,
     ) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self._number, self._last, self._active, self._kernels = number, last, active, active.kernels
@@ -120,7 +130,9 @@ class FusedLayer:
         self._norms = [_Norm(getattr(layer, name), self._kernels) for name in _NORMS]
         self._head_norms = [_Norm(getattr(attention, n)) for n in _HEAD_NORMS if hasattr(attention, n)]
         self._products = tuple(
-            MixedLinear(product_of([getattr(home, name) for name in names], packed=packed), active, slots)
+            MixedLinear(
+                product_of([getattr(home, name) for name in names], packed=packed, few=few), active, slots
+            )
             for home, names in (
                 (attention, _ATTENTION[:3]), (attention, _ATTENTION[3:]), (mlp, _MLP[:2]), (mlp, _MLP[2:])
             )

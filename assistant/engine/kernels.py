@@ -105,7 +105,7 @@ def _heads(made: Kernels, drawn: Callable[..., Tensor]) -> Iterator[tuple[Tensor
 
 
 def _products(made: Kernels, drawn: Callable[..., Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an adapter of two parts, a norm and a gate, by kernels and by PyTorch."""
+    """Yield an adapter of two parts, a norm, a gate and products of few rows, by kernels and by PyTorch."""
     x, y, a, b, weight = drawn(40, 64), drawn(40, 64), drawn(2, 2, 16, 64), drawn(2, 2, 16, 64), drawn(64)
     one, other = (x.float() @ a[1, part].float().T @ b[1, part].float() for part in (0, 1))
     added = y.float() + torch.cat((one[:, :32], other[:, 32:]), 1)
@@ -113,6 +113,12 @@ def _products(made: Kernels, drawn: Callable[..., Tensor]) -> Iterator[tuple[Ten
     yield y, added
     yield made.norm(x, weight, 1e-5), rms_norm(x.float(), (64,), weight.float(), 1e-5)
     yield made.gate(x), silu(x[:, :32].float()) * x[:, 32:].float()
+    for rows in range(1, made.most_rows + 1):
+        narrow = y[:30].bfloat16()
+        yield (
+            made.few(x[:rows], narrow, x[5, :30], y[:rows, :30]),
+            x[:rows] @ narrow.float().T + x[5, :30] + y[:rows, :30],
+        )
 
 
 class Norm(Protocol):
@@ -140,6 +146,11 @@ class Kernels:
         self._norm = _function(library.norm, "p n p r p nn")
         self._gate = _function(library.gate, "pp nn")
         self._remember = _function(library.remember, "ppppp r pppp nnnnn")
+        self.most_rows = 0
+        """How many rows `few` takes at most."""
+        if dtype == torch.float32:
+            self._few = _function(library.few, "p n ppp n p nnn")
+            self.most_rows = int(library.most_rows())
         self._multiple, self._queries, self._dim = (
             int(getattr(library, name)()) for name in ("multiple", "most_queries", "most_dim")
         )
@@ -190,6 +201,24 @@ class Kernels:
         )  # fmt: skip
         if failed:
             raise MemoryError("no memory for the adapters' products")
+
+    def few(self, x: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor | None) -> Tensor:
+        """Return x Wᵀ [rows, out], and `bias` [out] and `added` [rows, out] with it, for up to `most_rows`.
+
+        Args:
+            x: [rows, in], float32 like all the others.
+            weight: [out, in], contiguous, bfloat16.
+        """
+        x = x if x.stride(1) == 1 else x.contiguous()
+        added = added if added is None or added.stride(1) == 1 else added.contiguous()
+        rows, (outs, size) = x.shape[0], weight.shape
+        result = x.new_empty(rows, outs)
+        self._few(
+            x.data_ptr(), x.stride(0), weight.data_ptr(), None if bias is None else bias.data_ptr(),
+            None if added is None else added.data_ptr(), 0 if added is None else added.stride(0),
+            result.data_ptr(), rows, size, outs,
+        )  # fmt: skip
+        return result
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         """Return `x` [rows, size], its columns side by side, by its inverse root mean square and `weight`."""

@@ -112,7 +112,8 @@ class LocalEngine:
                 cache_bytes=None if cache_mb is None else cache_mb * _MIB, batch_size=batch_size,
                 compiled=kernels == "auto",
             ).result()  # fmt: skip
-        arithmetic = f"{choice}{', compiled' if model.compiled else ''}"
+        ways = ("compiled" if model.compiled else "", "few rows narrow" if model.narrow else "")
+        arithmetic = ", ".join((str(choice), *filter(None, ways)))
         fingerprint = _fingerprint(identity, arithmetic, torch.get_num_threads())
         return cls(
             model, tokenizer, fingerprint, resident_adapters=resident_adapters, batch_size=batch_size,

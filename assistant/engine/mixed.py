@@ -50,6 +50,11 @@ class MixedLinear(nn.Module):
         self._targeted: set[int] = set()
         self._owns: dict[int, Own] = {}
 
+    @property
+    def narrow(self) -> bool:
+        """Whether a few rows read the base's weights in bfloat16."""
+        return self._product.narrow
+
     def sizes(self, place: int) -> tuple[int, int]:
         """Return inputs and outputs of a part."""
         return self._product.inputs, self._product.outs[place]

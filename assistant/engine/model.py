@@ -7,7 +7,6 @@ cache of keys and values and the choice of path. It refuses to know of queues, t
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -90,6 +89,11 @@ class Model:
         return any(isinstance(network, Network) and network.kernels for network in self.networks)
 
     @property
+    def narrow(self) -> bool:
+        """Whether a few rows read weights in bfloat16 where more read them in float32."""
+        return any(isinstance(network, Network) and network.narrow for network in self.networks)
+
+    @property
     def shares(self) -> bool:
         """Whether computations can be copied from one request to another."""
         return not any(isinstance(network, PlainNetwork) for network in self.networks)
@@ -127,8 +131,9 @@ def _network(
         probe = torch.randint(model.config.vocab_size, (24,), generator=torch.Generator().manual_seed(0))
         wanted = model(input_ids=probe[None].to(device), use_cache=False).logits[0].float()
         own = kernels(arithmetic.dtype) if compiled and device == "cpu" else None
+        copies = 2 * model.get_memory_footprint() < _free_bytes(device)
         for tried in dict.fromkeys((own, None)):
-            network = Network(model, packed=arithmetic.packed, slots=slots, kernels=tried)
+            network = Network(model, packed=arithmetic.packed, slots=slots, kernels=tried, copies=copies)
             if agrees(network, probe.tolist(), wanted):
                 if tried is not own:
                     log.warning("The kernels do not fit this model: PyTorch's operators are used (slower).")
@@ -167,5 +172,6 @@ def _places(size_bytes: int, token_bytes: int, context_tokens: int, batch_size: 
 def _free_bytes(device: str) -> int:
     if device != "cpu":
         return int(torch.cuda.mem_get_info()[0])
-    pages = os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
-    return pages * os.sysconf("SC_PAGE_SIZE") or 4 << 30
+    meminfo = Path("/proc/meminfo")
+    lines = meminfo.read_text(encoding="utf-8").splitlines() if meminfo.is_file() else []
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), 4 << 30)

@@ -34,6 +34,7 @@ class Network:
         packed: whether weights are kept in oneDNN's layout.
         slots: how many adapters can be resident.
         kernels: of the model's dtype, or None: PyTorch's operators alone.
+        copies: whether they may keep weights a second time, for few rows.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Network:
         packed: bool,
         slots: int,
         kernels: Kernels | None = None,
+        copies: bool = True,
     ) -> None:
         self._model = model.eval().requires_grad_(False)
         self.kernels = kernels
@@ -55,7 +57,8 @@ class Network:
         self.products: dict[str, tuple[MixedLinear, int]] = {}
         self._decoder: FusedDecoder | None = None
         if is_llama_shaped(model):
-            self._decoder = FusedDecoder(model, self._active, slots=slots, packed=packed)
+            few = kernels if copies else None
+            self._decoder = FusedDecoder(model, self._active, slots=slots, packed=packed, few=few)
             self.products = self._decoder.parts()
         else:
             mix_linears(self.products, model, self._active, packed=packed, slots=slots)
@@ -65,6 +68,11 @@ class Network:
     def fused(self) -> bool:
         """Whether the model is of the shape that is computed without its own forward."""
         return self._decoder is not None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether a few rows read weights in bfloat16."""
+        return any(product.narrow for product, _ in self.products.values())
 
     def lay_out(self, spans: Sequence[Span], cache: KeyValues) -> Plan:
         """Plan spans for this network; attention is compiled where the cache holds what it computes in."""

@@ -17,6 +17,7 @@ from assistant.engine.kernels import Kernels, compiled, kernels
 from assistant.engine.lanes import Lane
 from assistant.engine.mix import Use
 from assistant.engine.plan import Compiled, Span, plan
+from assistant.engine.product import Product
 
 SOURCES = sorted(module._SOURCES.glob("*.c"))
 DTYPES = (torch.float32, torch.bfloat16)
@@ -218,6 +219,39 @@ def test_heads_are_turned_and_remembered(built, without, dtype, normed, rows, qu
     assert not arena[:, :, 1::3].any() and not arena[:, :, 2::3].any()
 
 
+@pytest.mark.parametrize("without", [case for case in SMALLER if case != ("-mno-avx512bf16",)])
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 4),
+    size=st.sampled_from([1, 7, 64, 200]),
+    outs=st.integers(1, 11),
+    biased=st.booleans(),
+    added=st.booleans(),
+)
+def test_a_few_rows_with_weights_in_bfloat16(built, without, rows, size, outs, biased, added):
+    torch.manual_seed(0)
+    x, more = torch.randn(rows, 2 * size)[:, :size], torch.randn(rows, 2 * outs)[:, :outs] if added else None
+    weight, bias = torch.randn(outs, size).bfloat16(), torch.randn(outs) if biased else None
+    wanted = torch.nn.functional.linear(x, weight.float(), bias)
+    close(built(torch.float32, without).few(x, weight, bias, more), wanted if more is None else wanted + more)
+    apart = x.T.contiguous().T
+    close(built(torch.float32, without).few(apart, weight, None, None), x @ weight.float().T)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("rows", [1, 4, 5])
+def test_a_product_of_few_rows_is_that_of_many(built, packed, rows):
+    torch.manual_seed(0)
+    own, x = built(torch.float32, ()), torch.randn(rows, 64)
+    added, bias = torch.randn(rows, 40), [torch.randn(40)]
+    trained, not_so = torch.randn(40, 64).bfloat16().float(), torch.randn(40, 64)
+    for weight in (trained, not_so):
+        product = Product([weight], bias, packed=packed, few=own)
+        assert product.narrow is (weight is trained)
+        close(product(x, added), x @ weight.T + bias[0] + added)
+    assert not Product([trained.bfloat16()], packed=False, few=built(torch.bfloat16, ())).narrow
+
+
 def test_columns_apart_are_put_together(built):
     torch.manual_seed(0)
     x, a, b = torch.randn(5, 32), torch.randn(1, 1, 2, 32), torch.randn(1, 1, 2, 16)
@@ -282,6 +316,7 @@ class TestWithoutACompiler:
             ("norm", lambda _, x, *__: x),
             ("gate", lambda _, x: x[:, :32]),
             ("remember", lambda _, heads, *__: heads[:, :1]),
+            ("few", lambda _, x, weight, *__: x @ weight.float().T),
         ],
     )
     def test_kernels_that_compute_something_else_are_not_used(self, monkeypatch, caplog, name, wrong):

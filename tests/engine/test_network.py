@@ -47,6 +47,8 @@ CONFIGS = {
     "gpt2-wide-heads": (GPT2Config(vocab_size=128, n_embd=128, n_head=4, n_layer=3), Network, False),
     "gpt2": (GPT2Config(vocab_size=128, n_embd=32, n_layer=3, n_head=4, n_positions=512), None, False),
 }
+TRAINED_IN_BFLOAT16 = {"llama-bias", "llama-wide-heads", "qwen2"}
+"""Rows of a few requests read their weights in bfloat16, and lose nothing."""
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -57,6 +59,8 @@ def loaded(request, tmp_path_factory):
     reference = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     for parameter in reference.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
+        if request.param in TRAINED_IN_BFLOAT16:
+            parameter.data = parameter.data.bfloat16().float()
     reference.save_pretrained(folder)
     model, _ = Model.load(
         folder, dtype="float32", device="cpu", prepack="auto", slots=2, cache_bytes=1 << 22, batch_size=8
@@ -142,6 +146,18 @@ def test_kernels_that_do_not_fit_a_model_are_left_out(tmp_path, monkeypatch, cap
     assert type(model.networks[0]) is Network and model.networks[0].fused
     assert not model.compiled
     assert "do not fit this model" in caplog.text
+
+
+@pytest.mark.skipif(kernels(torch.float32) is None, reason="there is no C compiler here")
+@pytest.mark.parametrize(("free", "narrow"), [(1 << 30, True), (1 << 10, False)])
+def test_weights_are_kept_twice_where_there_is_memory(tmp_path, monkeypatch, free, narrow):
+    model = AutoModelForCausalLM.from_config(LlamaConfig(**COMMON, head_dim=32), dtype=torch.bfloat16)
+    model.save_pretrained(tmp_path)
+    monkeypatch.setattr("assistant.engine.model._free_bytes", lambda _: free)
+    model, _ = Model.load(
+        tmp_path, dtype="float32", device="cpu", prepack="auto", slots=1, cache_bytes=1 << 20, batch_size=1
+    )
+    assert model.narrow is narrow
 
 
 def test_a_damaged_folder_is_named(tmp_path):

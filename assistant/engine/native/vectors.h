@@ -57,9 +57,21 @@ static inline units spread(const piece *from) {
 
 static inline vec all(float value) { return value - (vec){}; }
 
+/* bfloat16 as float32. */
+static inline vec widened(const uint16_t *from) {
+    return (vec)(__builtin_convertvector(*(const halves *)from, bits) << 16);
+}
+
+static inline float widened_one(uint16_t x) {
+    uint32_t wide = (uint32_t)x << 16;
+    float value;
+    memcpy(&value, &wide, 4);
+    return value;
+}
+
 static inline vec read(const element *from) {
 #ifdef BFLOAT16
-    return (vec)(__builtin_convertvector(*(const halves *)from, bits) << 16);
+    return widened(from);
 #else
     return *(const vec *)from;
 #endif
@@ -110,10 +122,7 @@ static inline units join(const element *first, const element *second) {
 
 static inline float value_of(element x) {
 #ifdef BFLOAT16
-    uint32_t wide = (uint32_t)x << 16;
-    float value;
-    memcpy(&value, &wide, 4);
-    return value;
+    return widened_one(x);
 #else
     return x;
 #endif
